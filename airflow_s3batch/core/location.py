@@ -1,0 +1,83 @@
+"""`S3Location`: a bucket and a key or prefix, written ``s3://bucket/key``, and as AWS's ARN."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from airflow_s3batch.core.errors import InvalidInput, printable
+
+__all__ = ["S3Location", "check_bucket", "is_bucket", "is_template"]
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, plus what older buckets and
+# S3-compatible stores allow (upper case, underscores). An access point's alias is such a name, too.
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
+_BUCKET_ARN = re.compile(r"arn:[^:]+:s3:(?P<region>[^:]*):(?P<account>[^:]*):(?P<resource>.+)")
+
+
+def is_template(text: object) -> bool:
+    """Whether the text still holds a Jinja expression, so that it can only be checked once rendered."""
+    return not isinstance(text, str) or "{{" in text or "{%" in text
+
+
+def is_bucket(name: str) -> bool:
+    """Whether it can be a bucket's name."""
+    return _BUCKET.fullmatch(name) is not None
+
+
+def check_bucket(bucket: str) -> str:
+    """Return the bucket's name.
+
+    Raises:
+        InvalidInput: it can't be a bucket's name.
+    """
+    if is_bucket(bucket):
+        return bucket
+    raise InvalidInput(f"{printable(repr(bucket))} is not a bucket name (3 to 255 letters, digits, '.', '-', '_')")
+
+
+class S3Location(NamedTuple):
+    """A place in S3: a bucket, and a key or prefix (may be empty) without the slash between them."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, uri: str) -> S3Location:
+        """Read ``s3://bucket/key`` (``s3a://`` and ``s3n://`` as well). The key is taken as it stands, undecoded.
+
+        Raises:
+            InvalidInput: it isn't such a URI.
+        """
+        scheme, found, rest = uri.partition("://")
+        if not found or scheme not in {"s3", "s3a", "s3n"}:
+            raise InvalidInput(f"{printable(repr(uri))} is not an S3 URI; write s3://bucket/key")
+        bucket, _, key = rest.partition("/")
+        return cls(check_bucket(bucket), key)
+
+    @classmethod
+    def from_arn(cls, arn: str) -> S3Location:
+        """Read ``arn:aws:s3:::bucket`` or ``arn:aws:s3:::bucket/key``, of any partition (``aws-cn``).
+
+        Raises:
+            InvalidInput: it isn't such an ARN.
+        """
+        found = _BUCKET_ARN.fullmatch(arn)
+        if found is None:
+            raise InvalidInput(f"{printable(repr(arn))} is not an S3 ARN; write arn:aws:s3:::bucket/key")
+        if found["account"]:
+            raise InvalidInput(
+                f"{printable(repr(arn))} is an access point's ARN; name the bucket, or the access point's alias"
+            )
+        bucket, _, key = found["resource"].partition("/")
+        return cls(check_bucket(bucket), key)
+
+    @property
+    def uri(self) -> str:
+        """``s3://bucket/key``."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def arn(self) -> str:
+        """``arn:aws:s3:::bucket/key``, or ``arn:aws:s3:::bucket`` without a key."""
+        return f"arn:aws:s3:::{self.bucket}/{self.key}" if self.key else f"arn:aws:s3:::{self.bucket}"

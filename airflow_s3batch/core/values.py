@@ -1,0 +1,176 @@
+"""`Value`, the base of everything an author writes down: frozen, checked when built, JSON in and out.
+
+Text that holds a Jinja expression can't be checked before Airflow renders it, so validators let it pass
+(`is_template`) and :func:`require_rendered` refuses what is left when the job is prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationError
+
+from airflow_s3batch.core.errors import InvalidInput, printable
+from airflow_s3batch.core.location import is_template
+
+__all__ = ["Flag", "Moment", "Text", "Value", "WholeNumber", "known_arguments", "one_of", "require_rendered"]
+
+
+class Value(BaseModel):
+    """A frozen value, valid once built.
+
+    Raises:
+        InvalidInput: (when built) a field is missing, unknown, or can never work; one line that names it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
+
+    _references: tuple[Any, ...] = PrivateAttr(default=())
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise InvalidInput(_told(type(self).__name__, error)) from None
+        self._references = tuple(_references(fields))
+
+    @property
+    def references(self) -> tuple[Any, ...]:
+        """The XComArgs given for texts in it (templates now): a task that uses the value runs after their tasks."""
+        return self._references
+
+    def to_aws(self) -> dict[str, Any]:
+        """The value as JSON in the words of AWS's CreateJob."""
+        raise NotImplementedError
+
+    def serialize(self) -> dict[str, Any]:
+        """What Airflow stores in the serialized DAG and shows in its rendered-template view."""
+        return self.to_aws()
+
+
+def _told(name: str, error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors(include_url=False, include_context=False):
+        place = ".".join(str(part) for part in problem["loc"])
+        what = problem["msg"].removeprefix("Value error, ")
+        given = (
+            "" if problem["type"] in {"value_error", "missing"} else f" (got {printable(repr(problem['input']), 80)})"
+        )
+        problems.append(f"{place}: {what}{given}" if place else what)
+    return f"{name}: " + "; ".join(problems)
+
+
+def _leaves(document: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(document, Mapping):
+        for name, inner in document.items():
+            yield from _leaves(inner, f"{place}.{name}" if place else str(name))
+    elif isinstance(document, (list, tuple)):
+        for index, inner in enumerate(document):
+            yield from _leaves(inner, f"{place}[{index}]")
+    else:
+        yield place, document
+
+
+def require_rendered(document: Mapping[str, Any]) -> None:
+    """Refuse a document (a value's ``to_aws()``) in which a template was never rendered.
+
+    Raises:
+        InvalidInput: names the field.
+    """
+    for place, leaf in _leaves(document, ""):
+        if isinstance(leaf, str) and is_template(leaf):
+            raise InvalidInput(f"{place} holds a template that was never rendered: {printable(repr(leaf))}")
+
+
+def _is_reference(given: object) -> bool:
+    return hasattr(given, "iter_references") and hasattr(given, "resolve")
+
+
+def _references(fields: Mapping[str, Any]) -> Iterator[Any]:
+    for _, leaf in _leaves(fields, ""):
+        if isinstance(leaf, Value):
+            yield from leaf.references
+        elif _is_reference(leaf):
+            yield leaf
+
+
+def _as_text(given: object) -> object:
+    # An Airflow XComArg stands for text that exists only later; its text form is the template that pulls it.
+    return str(given) if _is_reference(given) else given
+
+
+def _as_moment(given: object) -> object:
+    given = _as_text(given)
+    if isinstance(given, str) and not is_template(given):
+        try:
+            given = datetime.fromisoformat(given.replace("Z", "+00:00"))
+        except ValueError:
+            raise InvalidInput(f"{printable(repr(given))} is not a date and time; write 2026-12-31T00:00:00Z") from None
+    if isinstance(given, datetime):
+        if given.tzinfo is None:
+            raise InvalidInput(f"{given.isoformat()} has no time zone; add one (Z for UTC)")
+        return given.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+    return given
+
+
+def _as_flag(given: object) -> object:
+    given = _as_text(given)
+    if isinstance(given, bool) or (isinstance(given, str) and is_template(given)):
+        return given
+    known = {"true": True, "false": False}.get(given.lower()) if isinstance(given, str) else None
+    if known is None:
+        raise InvalidInput(f"{printable(repr(given))} is neither True nor False")
+    return known
+
+
+def _as_whole_number(given: object) -> object:
+    given = _as_text(given)
+    if isinstance(given, bool) or not isinstance(given, (int, str)):
+        raise InvalidInput(f"{printable(repr(given))} is not a whole number")
+    if isinstance(given, int) or is_template(given):
+        return given
+    if not (given.strip().isascii() and given.strip().isdecimal()):
+        raise InvalidInput(f"{printable(repr(given))} is not a whole number")
+    return int(given)
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+"""Text an author writes: as it is, a template, or an XComArg (which becomes the template that pulls it)."""
+
+Moment = Annotated[str, BeforeValidator(_as_moment)]
+"""A date and time, kept as ISO 8601 in UTC: an aware datetime, such text, or a template."""
+
+Flag = Annotated[bool | str, BeforeValidator(_as_flag)]
+"""True or False, also as the text that a rendered template gives; or a template."""
+
+WholeNumber = Annotated[int | str, BeforeValidator(_as_whole_number)]
+"""A whole number, also as the text that a rendered template gives; or a template."""
+
+
+def one_of(*words: str) -> AfterValidator:
+    """Let a text pass that is one of these words, or a template."""
+
+    def check(text: str) -> str:
+        if text in words or is_template(text):
+            return text
+        raise InvalidInput(f"{printable(repr(text))} is none of {', '.join(words)}")
+
+    return AfterValidator(check)
+
+
+def known_arguments(name: str, arguments: dict[str, Any], known: set[str]) -> dict[str, Any]:
+    """Return `arguments`, if all their names are known.
+
+    Raises:
+        InvalidInput: names those that aren't.
+    """
+    if not isinstance(arguments, dict):
+        raise InvalidInput(f"{name}: {printable(repr(arguments))} is no JSON object of parameters")
+    unknown = sorted(set(arguments) - known)
+    if unknown:
+        raise InvalidInput(
+            f"{name}: unknown {', '.join(map(printable, unknown))}; known are {', '.join(sorted(known))}"
+        )
+    return arguments

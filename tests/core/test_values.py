@@ -1,0 +1,154 @@
+"""What an author writes is checked when it is written; templates once they are rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Annotated, Any
+
+import pytest
+
+from airflow_s3batch.core.errors import InvalidInput
+from airflow_s3batch.core.values import (
+    Flag,
+    Moment,
+    Text,
+    Value,
+    WholeNumber,
+    known_arguments,
+    one_of,
+    require_rendered,
+)
+
+
+class Sample(Value):
+    text: Text = ""
+    moment: Moment | None = None
+    flag: Flag = False
+    number: WholeNumber = 1
+    word: Annotated[Text, one_of("yes", "no")] = "yes"
+
+    def __init__(self, **fields: Any) -> None:  # takes what a type checker would refuse
+        super().__init__(**fields)
+
+    def to_aws(self) -> dict[str, Any]:
+        return {"Text": self.text}
+
+
+class PulledLater:
+    """Behaves as an Airflow XComArg does."""
+
+    def iter_references(self) -> Iterator[Any]:
+        yield self, "return_value"
+
+    def resolve(self, context: Any) -> Any:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return "{{ task_instance.xcom_pull(task_ids='before') }}"
+
+
+def test_a_value_is_frozen() -> None:
+    with pytest.raises(Exception, match="frozen"):
+        Sample().text = "other"
+
+
+def test_an_unknown_field_is_named() -> None:
+    with pytest.raises(InvalidInput, match=r"^Sample: nope: Extra inputs are not permitted"):
+        Sample(nope=1)
+
+
+def test_every_fault_is_told_on_one_line() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Sample(text=1, word="may\nbe")
+
+    assert str(caught.value) == (
+        "Sample: text: Input should be a valid string (got 1); word: 'may\\nbe' is none of yes, no"
+    )
+
+
+@pytest.mark.parametrize("field", ["text", "moment", "flag", "number", "word"])
+def test_a_template_passes_until_it_is_rendered(field: str) -> None:
+    assert getattr(Sample(**{field: "{{ params.x }}"}), field) == "{{ params.x }}"
+
+
+@pytest.mark.parametrize("field", ["text", "moment", "flag", "number", "word"])
+def test_an_xcom_arg_becomes_the_template_that_pulls_it(field: str) -> None:
+    assert getattr(Sample(**{field: PulledLater()}), field) == str(PulledLater())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        datetime(2026, 11, 24, 17, 0, tzinfo=timezone.utc),
+        datetime(2026, 11, 24, 18, 0, tzinfo=timezone(timedelta(hours=1))),
+        "2026-11-24T17:00:00Z",
+        "2026-11-24T17:00:00+00:00",
+        "2026-11-24 18:00:00+01:00",
+    ],
+)
+def test_a_moment_is_kept_in_utc(given: object) -> None:
+    assert Sample(moment=given).moment == "2026-11-24T17:00:00Z"
+
+
+@pytest.mark.parametrize("given", [datetime(2026, 11, 24), "2026-11-24", "2026-11-24T17:00:00"])  # noqa: DTZ001
+def test_a_moment_without_a_time_zone_is_refused(given: object) -> None:
+    with pytest.raises(InvalidInput, match=r"has no time zone; add one \(Z for UTC\)"):
+        Sample(moment=given)
+
+
+def test_what_is_no_moment_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="'tomorrow' is not a date and time; write 2026-12-31T00:00:00Z"):
+        Sample(moment="tomorrow")
+
+
+@pytest.mark.parametrize(("given", "flag"), [(True, True), (False, False), ("True", True), ("false", False)])
+def test_a_flag_may_come_as_rendered_text(given: object, flag: object) -> None:
+    assert Sample(flag=given).flag is flag
+
+
+@pytest.mark.parametrize("given", ["yes", "", 1, None])
+def test_what_is_no_flag_is_refused(given: object) -> None:
+    with pytest.raises(InvalidInput, match=r"flag: .* is neither True nor False"):
+        Sample(flag=given)
+
+
+@pytest.mark.parametrize(("given", "number"), [(7, 7), ("7", 7), (" 7 ", 7), (0, 0)])
+def test_a_whole_number_may_come_as_rendered_text(given: object, number: int) -> None:
+    assert Sample(number=given).number == number
+
+
+@pytest.mark.parametrize("given", ["7.0", "seven", "", "-1", "\u0667", 7.0, True, None])
+def test_what_is_no_whole_number_is_refused(given: object) -> None:
+    with pytest.raises(InvalidInput, match=r"number: .* is not a whole number"):
+        Sample(number=given)
+
+
+def test_a_value_without_json_of_its_own_is_no_value() -> None:
+    with pytest.raises(NotImplementedError):
+        Value().to_aws()
+
+
+def test_airflow_shows_a_value_as_its_json() -> None:
+    assert Sample(text="a").serialize() == {"Text": "a"}
+
+
+def test_an_unrendered_template_is_named_by_its_place() -> None:
+    with pytest.raises(
+        InvalidInput, match=r"^Operation\.Tags\[1\]\.Value holds a template that was never rendered: '{{ ds }}'"
+    ):
+        require_rendered({"Operation": {"Tags": [{"Value": "a"}, {"Value": "{{ ds }}"}]}})
+
+
+def test_a_rendered_document_passes() -> None:
+    require_rendered({"a": [1, None, True, "text"], "b": {}})
+
+
+def test_unknown_arguments_are_named_with_the_known_ones() -> None:
+    with pytest.raises(InvalidInput, match=r"^CopyObject: unknown B, C; known are A$"):
+        known_arguments("CopyObject", {"A": 1, "C": 2, "B": 3}, {"A"})
+
+
+def test_arguments_that_are_no_object_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"^CopyObject: \['A'\] is no JSON object of parameters"):
+        known_arguments("CopyObject", ["A"], {"A"})  # type: ignore[arg-type]
