@@ -1,0 +1,163 @@
+"""PutObjectAcl: replace every object's access control list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+from typing_extensions import Self
+
+from airflow_s3batch.core.errors import InvalidInput, printable
+from airflow_s3batch.core.location import is_template
+from airflow_s3batch.core.operations.base import Operation, with_version
+from airflow_s3batch.core.values import Text, Value, known_arguments, one_of
+
+__all__ = ["CannedAcl", "Grant", "PutObjectAcl", "grant_headers"]
+
+CannedAcl = Annotated[
+    Text,
+    one_of(
+        "private",
+        "public-read",
+        "public-read-write",
+        "aws-exec-read",
+        "authenticated-read",
+        "bucket-owner-read",
+        "bucket-owner-full-control",
+    ),
+]
+"""AWS's S3CannedAccessControlList: https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html#canned-acl"""
+
+# The S3 API's words for the kinds of grantee, by the batch API's words.
+_TYPES = {"id": "CanonicalUser", "emailAddress": "AmazonCustomerByEmail", "uri": "Group"}
+_FIELDS = {"id": "ID", "emailAddress": "EmailAddress", "uri": "URI"}
+_HEADERS = {
+    "FULL_CONTROL": "GrantFullControl",
+    "READ": "GrantRead",
+    "READ_ACP": "GrantReadACP",
+    "WRITE_ACP": "GrantWriteACP",
+}
+
+
+def _quotable(grantee: str) -> str:
+    # It stands between quotes in CopyObject's headers.
+    if is_template(grantee) or (grantee.isprintable() and '"' not in grantee):
+        return grantee
+    raise InvalidInput(f"{printable(repr(grantee))} names no grantee")
+
+
+class Grant(Value):
+    """A permission for somebody: ``Grant("READ", uri="http://acs.amazonaws.com/groups/global/AllUsers")``.
+
+    Args:
+        permission: FULL_CONTROL, READ, WRITE, READ_ACP or WRITE_ACP.
+        id, email, uri: the grantee, by one of: canonical user id, email address, predefined group.
+    """
+
+    permission: Annotated[Text, one_of("FULL_CONTROL", "READ", "WRITE", "READ_ACP", "WRITE_ACP")]
+    kind: Literal["id", "emailAddress", "uri"]
+    grantee: Annotated[Text, Field(min_length=1, max_length=1024), AfterValidator(_quotable)]
+
+    def __init__(self, permission: str, *, id: str = "", email: str = "", uri: str = "") -> None:  # noqa: A002 - S3's word
+        given = {kind: who for kind, who in (("id", id), ("emailAddress", email), ("uri", uri)) if who}
+        if len(given) != 1:
+            raise InvalidInput("Grant: name the grantee by one of id, email and uri")
+        ((kind, grantee),) = given.items()
+        super().__init__(permission=permission, kind=kind, grantee=grantee)
+
+    def to_aws(self) -> dict[str, Any]:
+        """AWS's S3Grant."""
+        return {"Grantee": {"TypeIdentifier": self.kind, "Identifier": self.grantee}, "Permission": self.permission}
+
+    @classmethod
+    def from_aws(cls, grant: dict[str, Any]) -> Self:
+        """Build it from AWS's S3Grant."""
+        try:
+            kind, who, permission = (
+                grant["Grantee"]["TypeIdentifier"],
+                grant["Grantee"]["Identifier"],
+                grant["Permission"],
+            )
+            ours = {"id": "id", "emailAddress": "email", "uri": "uri"}[kind]
+        except (KeyError, TypeError):
+            wrong = "needs Permission, Grantee.Identifier and Grantee.TypeIdentifier (id, emailAddress or uri)"
+            raise InvalidInput(f"Grant: {wrong}; got {printable(repr(grant))}") from None
+        return cls(permission, **{ours: who})
+
+    def to_s3(self) -> dict[str, Any]:
+        """A Grant of the S3 API's AccessControlPolicy."""
+        return {"Grantee": {"Type": _TYPES[self.kind], _FIELDS[self.kind]: self.grantee}, "Permission": self.permission}
+
+
+def grant_headers(grants: tuple[Grant, ...]) -> dict[str, str]:
+    """The grants as parameters of CopyObject (its ``x-amz-grant-*`` headers).
+
+    Raises:
+        InvalidInput: a permission that objects can't be created with (WRITE).
+    """
+    headers: dict[str, list[str]] = {}
+    for grant in grants:
+        if grant.permission not in _HEADERS:
+            raise InvalidInput(f"grants: {grant.permission} is no permission on an object")
+        headers.setdefault(_HEADERS[grant.permission], []).append(f'{grant.kind}="{grant.grantee}"')
+    return {name: ", ".join(who) for name, who in headers.items()}
+
+
+class PutObjectAcl(Operation):
+    """Replace every object's ACL: ``PutObjectAcl("bucket-owner-full-control")``, or with grants.
+
+    Args:
+        canned: one of S3's canned ACLs.
+        grants: instead of `canned`, who may do what.
+        owner: with `grants`, the canonical user id of the objects' owner.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-put-object-acl.html
+    """
+
+    aws_name: ClassVar[str] = "S3PutObjectAcl"
+
+    canned: CannedAcl | None = None
+    grants: tuple[Grant, ...] = ()
+    owner: Annotated[Text, Field(max_length=1024)] = ""
+
+    def __init__(self, canned: str | None = None, *, grants: Sequence[Grant] = (), owner: str = "") -> None:
+        super().__init__(canned=canned, grants=tuple(grants), owner=owner)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.canned is None) == (not self.grants):
+            raise InvalidInput("give either a canned ACL or grants")
+        if bool(self.grants) != bool(self.owner):
+            raise InvalidInput("grants need the owner's canonical user id, and only they do")
+        return self
+
+    def request(self, bucket: str, key: str, version: str | None) -> tuple[str, dict[str, Any]]:
+        """One PutObjectAcl."""
+        parameters: dict[str, Any] = {"Bucket": bucket, "Key": key}
+        if self.canned is not None:
+            parameters["ACL"] = self.canned
+        else:
+            grants = [grant.to_s3() for grant in self.grants]
+            parameters["AccessControlPolicy"] = {"Owner": {"ID": self.owner}, "Grants": grants}
+        return "PutObjectAcl", with_version(parameters, version)
+
+    def arguments(self) -> dict[str, Any]:
+        """AWS's S3SetObjectAclOperation."""
+        if self.canned is not None:
+            return {"AccessControlPolicy": {"CannedAccessControlList": self.canned}}
+        grants = [grant.to_aws() for grant in self.grants]
+        return {"AccessControlPolicy": {"AccessControlList": {"Owner": {"ID": self.owner}, "Grants": grants}}}
+
+    @classmethod
+    def from_arguments(cls, arguments: dict[str, Any]) -> Self:
+        """Build it from AWS's S3SetObjectAclOperation."""
+        known_arguments(cls.__name__, arguments, {"AccessControlPolicy"})
+        policy = arguments.get("AccessControlPolicy") or {}
+        known_arguments(cls.__name__, policy, {"CannedAccessControlList", "AccessControlList"})
+        acl = policy.get("AccessControlList") or {}
+        return cls(
+            policy.get("CannedAccessControlList"),
+            grants=[Grant.from_aws(grant) for grant in acl.get("Grants") or ()],
+            owner=(acl.get("Owner") or {}).get("ID", ""),
+        )
