@@ -1,0 +1,354 @@
+"""`S3`: the one way to S3, for one event loop. A few calls around a job, and millions of requests inside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random as randomness
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Any, NamedTuple
+
+from typing_extensions import Self
+
+from airflow_s3batch.core.engine.access import Credentials, S3Access
+from airflow_s3batch.core.engine.compile import Compiler
+from airflow_s3batch.core.engine.compiled import KEY, VERSION, Compiled, Origin
+from airflow_s3batch.core.engine.flight import Flight
+from airflow_s3batch.core.engine.pace import Pace
+from airflow_s3batch.core.engine.retry import Backoff, is_error_inside, is_expired, is_transient, read_error
+from airflow_s3batch.core.engine.signing import Signer
+from airflow_s3batch.core.engine.transport import (
+    Answer,
+    ConnectFault,
+    Conversation,
+    Fault,
+    HttpTransport,
+    Reset,
+    Transport,
+)
+from airflow_s3batch.core.errors import S3Error, Unreachable
+from airflow_s3batch.core.limits import Allowance, Limits
+from airflow_s3batch.core.operations import Operation
+from airflow_s3batch.core.rows import Entry, Outcome
+
+__all__ = ["S3", "Reply", "Route"]
+
+log = logging.getLogger(__name__)
+
+_RENEW_EVERY = 30.0
+"""Seconds between two looks at the credentials; sessions are renewed minutes before they expire."""
+_RENEWED_LASTS = 1.0
+"""Seconds after a renewal in which S3's word that a token has expired is about the one before."""
+_STALE_MOST = 3
+"""How many kept-alive connections in a row may turn out closed before it counts as a fault."""
+# Actions whose 200 can hold an <Error>: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+_ERROR_IN_BODY = frozenset({"CopyObject", "UploadPartCopy", "CompleteMultipartUpload"})
+# A HEAD that went to the wrong region is a bare 400.
+_WRONG_REGION = frozenset({"AuthorizationHeaderMalformed", "BadRequest"})
+_REGION_TOLD = re.compile(rb"<Region>([^<]*)</Region>")
+_REGION = re.compile(r"[a-z0-9-]{1,63}")
+
+
+class Reply(NamedTuple):
+    """How a request ended, after retries."""
+
+    answer: Answer | None
+    """The last answer, None if none came."""
+    code: str = ""
+    """S3's error code or the fault's; empty on success."""
+    message: str = ""
+    unreachable: bool = False
+    """No connection could be opened, at any attempt."""
+
+
+class Route:
+    """A compiled request on its way to one bucket.
+
+    Keeps the region that a redirect taught, and the signature's state.
+    """
+
+    def __init__(
+        self, bucket: str, compile_for: Callable[[str | None], Compiled], region: str | None, *, error_in_body: bool
+    ) -> None:
+        self.bucket = bucket
+        self._compile_for = compile_for
+        self._signer: Signer | None = None
+        self._signed_as: Credentials | None = None
+        self.error_in_body = error_in_body
+        self.move(region)
+
+    def move(self, region: str | None) -> None:
+        """Send to another region from now on (None: the access's own)."""
+        self.compiled = compiled = self._compile_for(region)
+        self.region = compiled.region
+        self.origin: Origin = compiled.origin
+        self.bodyless = compiled.method == "HEAD"
+        self._signer = None
+
+    def succeeded(self, answer: Answer) -> bool:
+        """Whether the answer says that it is done."""
+        return answer.status < 300 and not (self.error_in_body and is_error_inside(answer.body))  # noqa: PLR2004
+
+    def wire(self, credentials: Credentials | None, key: str, version: str) -> bytes:
+        """The bytes to send for this key and version, signed for now."""
+        signer = self._signer
+        if signer is None or credentials is not self._signed_as:
+            self._signer = signer = Signer(self.compiled, credentials)
+            self._signed_as = credentials
+        return signer.wire(key, version)
+
+
+class _Again:
+    """Whether one request may be sent again, and what has been tried already."""
+
+    def __init__(self, retries: int) -> None:
+        self._retries = retries
+        self._stale = 0
+        self.faults = 0
+        """Attempts that failed in a way that may pass."""
+        self.wait = False
+        """Whether to back off before the next attempt."""
+        self.elsewhere = True
+        """A redirect may be followed (once)."""
+        self.as_another = True
+        """The credentials may be renewed (once)."""
+
+    def after_fault(self, fault: Fault) -> bool:
+        if isinstance(fault, Reset) and fault.stale and self._stale < _STALE_MOST:
+            self._stale += 1
+            return True
+        return not (isinstance(fault, ConnectFault) and fault.permanent) and self._one_more()
+
+    def after_error(self, status: int, code: str) -> bool:
+        return is_transient(status, code) and self._one_more()
+
+    def _one_more(self) -> bool:
+        self.faults += 1
+        self.wait = True
+        return self.faults <= self._retries
+
+
+class S3:
+    """A connection to one S3 as one identity. Use it as an async context manager, within one event loop.
+
+    Args:
+        access: which S3, where, and as whom.
+        limits: retries, timeouts, and how much may be in flight in `run`.
+        transport: what sends requests; the tests' fakes come in here.
+        sleep, random: time and chance.
+    """
+
+    def __init__(
+        self,
+        access: S3Access,
+        limits: Limits | None = None,
+        *,
+        transport: Transport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random: Callable[[], float] = randomness.random,
+    ) -> None:
+        self._access = access
+        self._limits = limits or Limits()
+        self._given_transport = transport
+        self._sleep = sleep
+        self._random = random
+        self._backoff = Backoff(retries=self._limits.retries)
+        self._compiler = Compiler(access, _user_agent())
+        self._credentials: Credentials | None = None
+        self._regions: dict[str, str] = {}
+        self._renewing = asyncio.Lock()
+        self._renewed = float("-inf")
+        self.answers = 0
+        """How many answers have come since the start: a sign that S3 is there."""
+
+    async def __aenter__(self) -> Self:
+        self._credentials = await asyncio.to_thread(self._access.credentials)
+        self._transport = self._given_transport or HttpTransport(
+            verify=self._access.verify,
+            connect_timeout=self._limits.connect_timeout,
+            read_timeout=self._limits.read_timeout,
+        )
+        self._renewer = asyncio.create_task(self._keep_renewing())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._renewer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._renewer
+        await self._transport.aclose()
+
+    async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
+        """Call an S3 action (``"GetObject"``) with boto3's parameters; return boto3's answer, ``Body`` as bytes.
+
+        Raises:
+            InvalidInput: a parameter isn't what botocore's model says.
+            S3Error: S3 refused it; `Unreachable` when no usable answer came.
+        """
+        bucket = parameters.get("Bucket", "")
+        route = Route(
+            bucket,
+            lambda region: self._compiler.compile(action, parameters, region),
+            self._regions.get(bucket),
+            error_in_body=action in _ERROR_IN_BODY,
+        )
+        answer, code, message, _ = await self.send(route)
+        resource = route.compiled.resource
+        if answer is None:
+            raise Unreachable(action, resource, status=0, code=code, message=message)
+        if code:
+            raise S3Error(action, resource, status=answer.status, code=code, message=message)
+        return self._compiler.parse(action, answer.status, answer.headers, answer.body)
+
+    def check(self, operation: Operation, bucket: str) -> None:
+        """Let botocore compile the operation for a bucket, with and without a version, and send nothing.
+
+        Raises:
+            InvalidInput: a parameter isn't what botocore's model or endpoint rules allow.
+        """
+        for versioned in (False, True):
+            self.route(operation, bucket, versioned=versioned)
+
+    def route(self, operation: Operation, bucket: str, *, versioned: bool) -> Route:
+        """The route of an operation's requests about objects of one bucket.
+
+        Raises:
+            InvalidInput: as for `check`.
+        """
+        action, parameters = operation.request(bucket, KEY, VERSION if versioned else None)
+        target = parameters["Bucket"]
+        return Route(
+            target,
+            lambda region: self._compiler.compile(action, parameters, region),
+            self._regions.get(target),
+            error_in_body=operation.error_in_body,
+        )
+
+    def run(
+        self,
+        entries: AsyncIterator[list[Entry]],
+        operation: Operation,
+        *,
+        stop: asyncio.Event | None = None,
+        allowance: Allowance | None = None,
+    ) -> AsyncGenerator[list[Outcome], None]:
+        """Do the operation on every entry; yield the outcomes in lists, as they come, exactly one an entry.
+
+        No more requests a second are sent than `allowance` says at the time; None for the limits this S3 has.
+        Once `stop` is set no further entry is begun, and what is in flight has a few seconds to end.
+
+        Raises:
+            InvalidInput: botocore can't compile the operation.
+            Unreachable: connections can't be opened any more; the entries without an outcome have not been done.
+        """
+        allowance = allowance or Allowance(self._limits.requests_per_second)
+        return Flight(self, operation, self._limits.in_flight, allowance).outcomes(entries, stop)
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What signs requests now."""
+        return self._credentials
+
+    @property
+    def transport(self) -> Transport:
+        """What sends requests."""
+        return self._transport
+
+    async def send(
+        self,
+        route: Route,
+        key: str = "",
+        version: str = "",
+        *,
+        first: Answer | Fault | None = None,
+        pace: Pace | None = None,
+    ) -> Reply:
+        """Send one request until it succeeds, can't, or the retries are used up.
+
+        Args:
+            route: what to send, and where.
+            key: the object's key, where the route has a place for one.
+            version: the version ID, likewise.
+            first: how the first attempt ended, where it has been made already.
+            pace: gives the right to each attempt.
+        """
+        again = _Again(self._backoff.retries)
+        result = first if first is not None else await self._attempt(route, key, version, pace)
+        while True:
+            if isinstance(result, Fault):
+                code, message = result.code, str(result)
+                if not again.after_fault(result):
+                    return Reply(None, code, message, isinstance(result, ConnectFault))
+            elif route.succeeded(result):
+                return Reply(result)
+            else:
+                code, message = read_error(result.status, result.body)
+                if again.elsewhere and (region := _named_region(result, code)):
+                    again.elsewhere = False
+                    self._move(route, region)
+                elif again.as_another and is_expired(code):
+                    again.as_another = False
+                    await self._renew()
+                elif not again.after_error(result.status, code):
+                    return Reply(result, code, message)
+            if again.wait:
+                again.wait = False
+                await self._sleep(self._backoff.delay(again.faults - 1, self._random))
+            result = await self._attempt(route, key, version, pace)
+
+    async def _attempt(self, route: Route, key: str, version: str, pace: Pace | None) -> Answer | Fault:
+        if pace is not None:
+            await pace.wait()
+        try:
+            asked = _ask(route.wire(self._credentials, key, version))
+            result: Answer | Fault = await self._transport.converse(route.origin, asked, bodyless=route.bodyless)
+            self.answers += 1
+        except Fault as fault:
+            result = fault
+        if pace is not None:
+            pace.ended(result)
+        return result
+
+    def _move(self, route: Route, region: str) -> None:
+        self._regions[route.bucket] = region
+        if region != route.region:  # many requests may learn it at once
+            route.move(region)
+
+    async def _keep_renewing(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_EVERY)
+            try:
+                await self._renew()
+            except Exception:  # whatever a credentials provider raises; the old ones may still serve
+                log.warning("The credentials could not be renewed; going on with those at hand", exc_info=True)
+
+    async def _renew(self) -> None:
+        clock = asyncio.get_running_loop().time
+        async with self._renewing:
+            if clock() - self._renewed < _RENEWED_LASTS:  # another of those in flight was first
+                return
+            fresh = await asyncio.to_thread(self._access.credentials)
+            if fresh != self._credentials:
+                self._credentials = fresh
+            self._renewed = clock()
+
+
+def _ask(request: bytes) -> Conversation[Answer]:
+    return (yield request)
+
+
+def _named_region(answer: Answer, code: str) -> str:
+    """The region that a redirect, or a signature refused for its region, names (empty if it is neither)."""
+    if answer.status not in {301, 307} and code not in _WRONG_REGION:
+        return ""
+    found = _REGION_TOLD.search(answer.body)
+    region = answer.header("x-amz-bucket-region") or (found[1].decode("ascii", "replace") if found else "")
+    # It becomes part of a host's name: an answer mustn't choose where requests go.
+    return region if _REGION.fullmatch(region) else ""
+
+
+def _user_agent() -> str:
+    from airflow_s3batch import __version__
+
+    return f"airflow-s3batch/{__version__}"

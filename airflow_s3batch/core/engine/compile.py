@@ -1,0 +1,167 @@
+"""botocore compiles: its serializer, endpoint rules and parsers turn S3's API model into requests and back.
+
+The only module that imports botocore. A botocore client with placeholder credentials builds each request and
+is stopped before it would sign and send; signing and transport are the engine's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn
+from urllib.parse import unquote_plus, urlsplit
+
+import botocore.config
+import botocore.exceptions
+import botocore.parsers
+import botocore.session
+from botocore.awsrequest import AWSRequest, HeadersDict
+
+from airflow_s3batch.core.engine.access import S3Access
+from airflow_s3batch.core.engine.compiled import Compiled, Origin
+from airflow_s3batch.core.errors import InvalidInput, printable
+
+__all__ = ["Compiler"]
+
+# What the engine writes itself, or what would differ at every request.
+_DROPPED = frozenset({"user-agent", "content-length", "host", "amz-sdk-invocation-id", "amz-sdk-request", "expect"})
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110's token
+_REDIRECTS = 300
+_URL_ENCODED = ("Prefix", "Delimiter", "StartAfter", "Key")
+
+
+class _Built(BaseException):  # no Exception, so that botocore's retries let it through
+    """Carries the request out of botocore at the moment it is about to sign it."""
+
+    def __init__(self, request: AWSRequest) -> None:
+        super().__init__()
+        self.request = request
+
+
+def _hand_over(request: AWSRequest, **_: object) -> NoReturn:
+    raise _Built(request)
+
+
+class Compiler:
+    """Builds S3 requests for one `S3Access`, and reads the answers."""
+
+    def __init__(self, access: S3Access, user_agent: str) -> None:
+        self._access = access
+        self._user_agent = user_agent
+        self._session = botocore.session.Session()
+        self._clients: dict[str, Any] = {}
+        self._model = self._session.get_service_model("s3")
+        self._parser = botocore.parsers.create_parser("rest-xml")
+
+    def compile(self, action: str, parameters: dict[str, Any], region: str | None = None) -> Compiled:
+        """Build the request for an action with boto3's parameters, in the access's region or another.
+
+        Raises:
+            InvalidInput: a parameter isn't what botocore's model or endpoint rules allow.
+        """
+        client = self._client(region or self._access.region)
+        if action not in self._model.operation_names:
+            raise InvalidInput(f"S3 has no action {printable(action)!r}")
+        method: Callable[..., Any] = getattr(client, botocore.xform_name(action))
+        try:
+            method(**parameters)
+        except _Built as built:
+            return self._compiled(action, parameters, built.request)
+        except botocore.exceptions.MissingDependencyException:  # SigV4A: botocore leaves it to awscrt
+            raise _other_signatures(action, parameters, "SigV4A") from None
+        except (botocore.exceptions.BotoCoreError, ValueError, TypeError) as error:
+            raise InvalidInput(f"{action}: {printable(error, 500)}") from None
+        raise AssertionError(f"botocore sent {action} instead of handing it over")
+
+    def parse(self, action: str, status: int, headers: list[tuple[str, str]], body: bytes) -> dict[str, Any]:
+        """Read an answer as boto3 would: the action's output members, or ``Error`` from status 300 on."""
+        operation = self._model.operation_model(action)
+        streams = operation.has_streaming_output and status < _REDIRECTS
+        answer = {"status_code": status, "headers": HeadersDict(headers), "body": b"" if streams else body}
+        parsed: dict[str, Any] = self._parser.parse(answer, operation.output_shape)  # type: ignore[arg-type] # None for actions without output
+        if streams:
+            parsed["Body"] = body
+        if parsed.get("EncodingType") == "url":
+            _decode_listing(parsed)
+        return parsed
+
+    def _client(self, region: str) -> Any:
+        client = self._clients.get(region)
+        if client is None:
+            access = self._access
+            client = self._session.create_client(
+                "s3",
+                region_name=region,
+                endpoint_url=access.endpoint_url,
+                # Never used: requests leave botocore unsigned. They only keep it from looking for real ones.
+                aws_access_key_id="placeholder",
+                aws_secret_access_key="placeholder",  # noqa: S106
+                config=botocore.config.Config(
+                    s3={"addressing_style": access.addressing_style, "us_east_1_regional_endpoint": "regional"},
+                    use_dualstack_endpoint=access.use_dualstack,
+                    use_fips_endpoint=access.use_fips,
+                    # Without it botocore adds a CRC32 to calls that need none, and some stores refuse it.
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                    ignore_configured_endpoint_urls=True,  # type: ignore[call-arg] # the stubs lag behind
+                ),
+            )
+            client.meta.events.register_first("request-created.s3", _hand_over)
+            self._clients[region] = client
+        return client
+
+    def _compiled(self, action: str, parameters: dict[str, Any], request: AWSRequest) -> Compiled:
+        prepared = request.prepare()
+        url = urlsplit(prepared.url)
+        signing = request.context.get("signing", {})
+        if request.context.get("auth_type") not in {None, "v4", "s3v4"}:
+            raise _other_signatures(action, parameters, request.context["auth_type"])
+        headers = [(name.lower(), _text(value)) for name, value in prepared.headers.items()]
+        for name, value in headers:
+            if not _HEADER_NAME.fullmatch(name):
+                raise InvalidInput(f"{action}: {printable(name)!r} is no name for an HTTP header")
+            if not value.isascii() or not value.isprintable():
+                raise InvalidInput(f"{action}: header {name} only takes printable ASCII, not {printable(value)!r}")
+        tls = url.scheme == "https"
+        return Compiled(
+            action=action,
+            resource=f"s3://{parameters.get('Bucket', '')}/{parameters.get('Key', parameters.get('Prefix', ''))}",
+            method=prepared.method,
+            origin=Origin(tls, url.hostname or "", url.port or (443 if tls else 80)),
+            path=url.path or "/",
+            query=url.query,
+            headers=(
+                *((name, value) for name, value in headers if name not in _DROPPED),
+                ("user-agent", self._user_agent),
+            ),
+            body=_bytes(prepared.body),
+            region=signing.get("region") or request.context.get("client_region") or self._access.region,
+            service=signing.get("signing_name") or "s3",
+        )
+
+
+def _other_signatures(action: str, parameters: dict[str, Any], wanted: str) -> InvalidInput:
+    return InvalidInput(
+        f"{action}: {printable(parameters.get('Bucket', ''))} wants {wanted} signatures "
+        "(a directory bucket or a multi-region access point); only SigV4 is supported"
+    )
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else value
+
+
+def _bytes(body: Any) -> bytes:
+    if body is None:
+        return b""
+    if isinstance(body, str):
+        return body.encode()
+    return bytes(body) if isinstance(body, (bytes, bytearray)) else bytes(body.read())
+
+
+def _decode_listing(parsed: dict[str, Any]) -> None:
+    """Undo the URL encoding that botocore asks listings for (it keeps keys with control characters parsable)."""
+    for item in (parsed, *parsed.get("Contents", ()), *parsed.get("CommonPrefixes", ())):
+        for name in _URL_ENCODED:
+            if isinstance(item.get(name), str):
+                item[name] = unquote_plus(item[name])

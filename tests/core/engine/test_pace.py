@@ -1,0 +1,225 @@
+"""`Pace` against a model of S3: time is simulated, so that minutes pass in no time and every run is the same."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from airflow_s3batch.core.engine.pace import Pace
+from airflow_s3batch.core.engine.transport import Answer
+from airflow_s3batch.core.limits import Allowance
+
+OK, SLOW_DOWN = Answer(200), Answer(503, b"", b"<Error><Code>SlowDown</Code></Error>")
+
+
+@dataclass
+class Prefix:
+    """A prefix of S3's: a token bucket of so many requests a second, for all that send to it."""
+
+    rate: float
+    latency: float = 0.02
+    tokens: float = 0.0
+    taken: int = 0
+    refused: int = 0
+    then: float = field(default=0.0)
+
+    def answer(self, now: float) -> Answer:
+        self.tokens = min(self.rate * 0.1, self.tokens + (now - self.then) * self.rate)
+        self.then = now
+        if self.tokens >= 1:
+            self.tokens -= 1
+            self.taken += 1
+            return OK
+        self.refused += 1
+        return SLOW_DOWN
+
+
+class Simulated(asyncio.SelectorEventLoop):
+    """A loop whose time is moved by the test."""
+
+    moment = 1_000.0
+
+    def time(self) -> float:
+        return self.moment
+
+
+async def drive(prefix: Prefix, paces: list[Pace], seconds: float) -> list[int]:
+    """Let jobs that always have work send to the prefix for so long; return what each got done."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Simulated)
+    chance = random.Random(7)
+    number = itertools.count()
+    under_way: list[tuple[float, int, Pace, Answer | None]] = []  # when, which, whose, and the answer once S3 gave it
+    before = [pace.done for pace in paces]
+    end = loop.moment + seconds
+    while loop.moment < end:
+        loop.moment += 0.001
+        await asyncio.sleep(0)
+        while under_way and under_way[0][0] <= loop.moment:
+            at, _, pace, answer = heapq.heappop(under_way)
+            if answer is None:
+                heapq.heappush(under_way, (at + prefix.latency / 2, next(number), pace, prefix.answer(at)))
+            else:
+                pace.ended(answer)
+        for pace in paces:
+            while pace.take():
+                arrival = loop.moment + prefix.latency * chance.uniform(0.25, 0.75)
+                heapq.heappush(under_way, (arrival, next(number), pace, None))
+    for _, _, pace, answer in under_way:
+        pace.ended(answer or OK)
+    return [pace.done - done for pace, done in zip(paces, before, strict=True)]
+
+
+def simulate(scenario: Callable[[asyncio.AbstractEventLoop], Coroutine[Any, Any, None]]) -> None:
+    loop = Simulated()
+    try:
+        loop.run_until_complete(scenario(loop))
+    finally:
+        loop.close()
+
+
+def started(loop: asyncio.AbstractEventLoop, allowance: Allowance | None = None) -> Pace:
+    pace = Pace(256, allowance or Allowance(), clock=loop.time)
+    pace.start()
+    return pace
+
+
+def test_holds_nine_tenths_of_what_s3_takes_and_is_hardly_ever_refused() -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        prefix, pace = Prefix(3_500), started(loop)
+        await drive(prefix, [pace], 5)
+        prefix.taken = prefix.refused = 0
+        (done,) = await drive(prefix, [pace], 30)
+        pace.stop()
+        assert done >= 0.9 * 3_500 * 30
+        assert prefix.refused < 0.02 * (prefix.taken + prefix.refused)
+
+    simulate(scenario)
+
+
+def test_follows_s3_down_within_two_seconds_and_up_within_twelve() -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        prefix, pace = Prefix(3_500), started(loop)
+        await drive(prefix, [pace], 10)
+        prefix.rate = 1_750
+        await drive(prefix, [pace], 2)
+        prefix.taken = prefix.refused = 0
+        (done,) = await drive(prefix, [pace], 10)
+        assert done >= 0.9 * 1_750 * 10
+        assert prefix.refused < 0.02 * (prefix.taken + prefix.refused)
+        prefix.rate = 3_500
+        await drive(prefix, [pace], 12)
+        (done,) = await drive(prefix, [pace], 5)
+        pace.stop()
+        assert done >= 0.9 * 3_500 * 5
+
+    simulate(scenario)
+
+
+def test_two_on_the_same_prefix_come_to_equal_shares() -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        prefix, first = Prefix(3_500), started(loop)
+        await drive(prefix, [first], 10)
+        second = started(loop)
+        await drive(prefix, [first, second], 60)
+        one, other = await drive(prefix, [first, second], 30)
+        for pace in (first, second):
+            pace.stop()
+        assert one + other >= 0.9 * 3_500 * 30
+        assert abs(one - other) <= 0.2 * max(one, other)
+
+    simulate(scenario)
+
+
+def test_a_store_that_refuses_a_few_at_any_rate_does_not_slow_a_job_down() -> None:
+    class Moody(Prefix):
+        def answer(self, now: float) -> Answer:
+            return SLOW_DOWN if chance.random() < 0.005 else super().answer(now)
+
+    chance = random.Random(3)
+
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        prefix, pace = Moody(3_500), started(loop)
+        await drive(prefix, [pace], 10)
+        (done,) = await drive(prefix, [pace], 60)
+        pace.stop()
+        assert done >= 0.85 * 3_500 * 60
+
+    simulate(scenario)
+
+
+@pytest.mark.parametrize("limit", [5.0, 100.0, 2_000.0])
+def test_never_sends_more_than_allowed(limit: float) -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        allowance, prefix = Allowance(limit), Prefix(1e9)
+        pace = started(loop, allowance)
+        (done,) = await drive(prefix, [pace], 20)
+        assert 0.9 * limit * 20 <= done <= limit * 20 * 1.02 + 2
+        allowance.requests_per_second = limit / 2
+        (done,) = await drive(prefix, [pace], 20)
+        pace.stop()
+        assert done <= limit * 10 * 1.02 + 2
+
+    simulate(scenario)
+
+
+def test_a_store_that_queues_instead_of_throttling_is_not_driven_into_a_long_queue() -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        pace = started(loop)
+        assert isinstance(loop, Simulated)
+        queue: deque[float] = deque()
+        free_at, served = loop.moment, 0
+        for _ in range(20_000):
+            loop.moment += 0.001
+            await asyncio.sleep(0)
+            while queue and queue[0] <= loop.moment:
+                queue.popleft()
+                pace.ended(OK)
+                served += 1
+            while pace.take():
+                # One server, 1 ms a request, behind 5 ms of network: more in flight only wait for each other.
+                free_at = max(free_at, loop.moment) + 0.001
+                queue.append(free_at + 0.005)
+        pace.stop()
+        assert served >= 0.9 * 20_000
+        assert pace.window < 0.12 * 1_000  # a request waits 0.1 s, and not the 0.26 s of 256 in flight
+
+    simulate(scenario)
+
+
+@pytest.mark.parametrize("slower", [0.04, 0.5])
+def test_a_store_that_has_become_slower_gets_as_many_requests_in_flight_as_before(slower: float) -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        prefix, pace = Prefix(1e9, latency=0.01), started(loop, Allowance(5_000))
+        await drive(prefix, [pace], 10)
+        prefix.latency = slower
+        await drive(prefix, [pace], 20)
+        (done,) = await drive(prefix, [pace], 20)
+        pace.stop()
+        assert done >= 0.85 * 20 * min(5_000, 256 / slower)
+
+    simulate(scenario)
+
+
+def test_a_right_given_back_can_be_taken_again() -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        pace = started(loop, Allowance(1.0))
+        assert isinstance(loop, Simulated)
+        loop.moment += 1.0
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert pace.take()
+        assert not pace.take()
+        pace.give_back()
+        assert pace.take()
+        pace.stop()
+
+    simulate(scenario)
