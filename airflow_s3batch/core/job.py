@@ -1,0 +1,190 @@
+"""The job: what was asked for (`JobSpec`), what prepare found (`Job`), and its statuses, in AWS's words."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from enum import Enum
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+from typing_extensions import Self
+
+from airflow_s3batch.core.errors import InvalidInput
+from airflow_s3batch.core.limits import Limits
+from airflow_s3batch.core.location import S3Location, is_template
+from airflow_s3batch.core.manifest import Manifest, manifest_from_aws
+from airflow_s3batch.core.operations import Operation, operation_from_aws
+from airflow_s3batch.core.partition import Partition
+from airflow_s3batch.core.values import Text, Value, known_arguments, require_rendered
+
+__all__ = ["CompletionReport", "Job", "JobSpec", "JobStatus"]
+
+# Namespace of every job id. Never change it: a job's folder is found again by it.
+_JOB_IDS = uuid.UUID("2c0a5c86-6a1e-4d0a-9a53-1a5c0de7b0b5")
+_PREFIX_MOST = 512  # characters: ReportPrefixString of the s3control model
+
+
+class JobStatus(str, Enum):
+    """AWS's JobStatus, and which may follow which."""
+
+    NEW = "New"
+    PREPARING = "Preparing"
+    SUSPENDED = "Suspended"
+    READY = "Ready"
+    ACTIVE = "Active"
+    PAUSING = "Pausing"
+    PAUSED = "Paused"
+    COMPLETING = "Completing"
+    COMPLETE = "Complete"
+    CANCELLING = "Cancelling"
+    CANCELLED = "Cancelled"
+    FAILING = "Failing"
+    FAILED = "Failed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job has ended: Complete, Cancelled or Failed."""
+        return self in {JobStatus.COMPLETE, JobStatus.CANCELLED, JobStatus.FAILED}
+
+
+class CompletionReport(Value):
+    """Where the job's folder and its completion report go, and what the report holds.
+
+    The report is written to ``<location>/job-<id>/`` in AWS's layout (Report_CSV_20180820).
+    """
+
+    location: Text
+    """``s3://bucket/prefix``."""
+    scope: Literal["AllTasks", "FailedTasksOnly"] = "AllTasks"
+    """Whether succeeded objects have rows too (AWS's ReportScope)."""
+
+    def __init__(self, location: str, *, scope: Literal["AllTasks", "FailedTasksOnly"] = "AllTasks") -> None:
+        super().__init__(location=location, scope=scope)
+
+    @field_validator("location")
+    @classmethod
+    def _check_location(cls, location: str) -> str:
+        if is_template(location):
+            return location
+        prefix = S3Location.parse(location).key.strip("/")
+        if len(prefix) > _PREFIX_MOST:
+            raise InvalidInput(f"the report's prefix has {len(prefix)} characters; AWS allows {_PREFIX_MOST}")
+        return location
+
+    @property
+    def place(self) -> S3Location:
+        """Bucket and prefix, without a slash at the prefix's ends."""
+        bucket, prefix = S3Location.parse(self.location)
+        return S3Location(bucket, prefix.strip("/"))
+
+    def to_aws(self) -> dict[str, Any]:
+        """AWS's JobReport, except that a location that can't be parsed yet (a template) stands in ``Bucket`` whole."""
+        report: dict[str, Any] = {"Format": "Report_CSV_20180820", "Enabled": True, "ReportScope": self.scope}
+        if is_template(self.location):
+            return {"Bucket": self.location, **report}
+        place = self.place
+        report["Bucket"] = S3Location(place.bucket, "").arn
+        return {**report, "Prefix": place.key} if place.key else report
+
+    @classmethod
+    def from_aws(cls, report: dict[str, Any]) -> Self:
+        """Build it from AWS's JobReport (or from what `to_aws` gave for a template, rendered).
+
+        Raises:
+            InvalidInput: the location is no S3 place.
+        """
+        known_arguments(cls.__name__, report, {"Bucket", "Format", "Enabled", "Prefix", "ReportScope"})
+        if not report.get("Enabled", True):
+            raise InvalidInput("CompletionReport: Enabled has to be true: the job's folder is where the report goes")
+        location = report.get("Bucket", "")
+        if location.startswith("arn:"):
+            location = S3Location(S3Location.from_arn(location).bucket, report.get("Prefix", "")).uri
+        return cls(location, scope=report.get("ReportScope", "AllTasks"))
+
+
+class JobSpec(Value):
+    """Everything an author says about a job."""
+
+    manifest: Manifest
+    operation: Operation
+    report: CompletionReport
+    limits: Limits = Limits()
+    description: str = Field(default="", max_length=256)
+
+    def to_aws(self) -> dict[str, Any]:
+        """CreateJob's Manifest, Operation, Report and Description, and our Limits."""
+        return {
+            "Description": self.description,
+            "Manifest": self.manifest.to_aws(),
+            "Operation": self.operation.to_aws(),
+            "Report": self.report.to_aws(),
+            "Limits": self.limits.to_aws(),
+        }
+
+    @classmethod
+    def from_aws(cls, spec: dict[str, Any]) -> Self:
+        """Build the spec from `to_aws`'s JSON, as strictly as from literals.
+
+        Raises:
+            InvalidInput: something in it is unknown, missing, wrong, or an unrendered template.
+        """
+        require_rendered(spec)
+        if missing := [name for name in ("Manifest", "Operation", "Report") if name not in spec]:
+            raise InvalidInput(f"a job needs {', '.join(missing)}")
+        return cls(
+            manifest=manifest_from_aws(spec["Manifest"]),
+            operation=operation_from_aws(spec["Operation"]),
+            report=CompletionReport.from_aws(spec["Report"]),
+            limits=Limits(**spec.get("Limits", {})),
+            description=spec.get("Description", ""),
+        )
+
+    def job_id(self, *owner: str) -> str:
+        """The id of this job when `owner` (DAG, run, group) asks for it: the same at every try.
+
+        The limits and the description don't change it; the manifest's ETag, once pinned, does.
+        """
+        asked = self.to_aws()
+        identity = [list(owner), asked["Manifest"], asked["Operation"], asked["Report"]]
+        return str(uuid.uuid5(_JOB_IDS, json.dumps(identity, sort_keys=True, ensure_ascii=False)))
+
+
+class Job(Value):
+    """A prepared job, as ``job.json`` keeps it. `spec.manifest` is pinned."""
+
+    job_id: str
+    spec: JobSpec
+    total: int
+    """Rows of the manifest."""
+    partitions: tuple[Partition, ...]
+    created: str
+    """When prepare made it, ISO 8601 in UTC."""
+
+    def to_aws(self) -> dict[str, Any]:
+        """``job.json``: the spec's words with JobId, CreationTime, and what prepare found."""
+        return {
+            "JobId": self.job_id,
+            "CreationTime": self.created,
+            **self.spec.to_aws(),
+            "TotalNumberOfTasks": self.total,
+            "Partitions": [partition._asdict() for partition in self.partitions],
+        }
+
+    @classmethod
+    def from_aws(cls, job: dict[str, Any]) -> Self:
+        """Build the job from ``job.json``.
+
+        Raises:
+            InvalidInput: it isn't one.
+        """
+        try:
+            return cls(
+                job_id=job["JobId"],
+                created=job["CreationTime"],
+                spec=JobSpec.from_aws(job),
+                total=job["TotalNumberOfTasks"],
+                partitions=tuple(Partition(**partition) for partition in job["Partitions"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InvalidInput(f"job.json is not a prepared job: {error!r}") from error

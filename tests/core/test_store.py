@@ -1,0 +1,190 @@
+"""The job's folder: its names, and what it does when S3 doesn't."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from airflow_s3batch.core.checkpoint import Attempt, Checkpoint, History, ResultFile, Span
+from airflow_s3batch.core.errors import InvalidInput, JobConflict, ReportError, S3Error
+from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.rowset import RowSet
+from airflow_s3batch.core.store import JobFolder
+from airflow_s3batch.core.summary import Summary
+from airflow_s3batch.core.tally import Tally
+from airflow_s3batch.testing import MemoryS3
+from tests.core.scripted import ScriptedEngine, prepared
+
+FILE = ResultFile("0" * 40, succeeded=True, md5="1" * 32)
+
+
+def folder(s3: MemoryS3, prefix: str = "reports") -> JobFolder:
+    return JobFolder(s3, S3Location("lake", prefix), "0b55")
+
+
+def checkpoint(number: int, succeeded: str = "", failed: str = "", attempt: int = 1) -> Checkpoint:
+    return Checkpoint(
+        number=number,
+        attempt=attempt,
+        succeeded=RowSet.parse(succeeded),
+        failed=RowSet.parse(failed),
+        files=(FILE._replace(name=f"{number:040}"), FILE._replace(succeeded=False)),
+        span=Span(1.0, number + 1.5),
+    )
+
+
+def test_a_folder_has_the_names_of_the_design() -> None:
+    async def scenario() -> None:
+        s3 = ScriptedEngine()
+        job = await prepared(s3, 3)
+        place = JobFolder.of(s3, job)
+        await place.write_attempt(0, Attempt(number=1))
+        await place.write_checkpoint(0, checkpoint(1, "1-3"))
+        file = await place.write_result(b"rows", succeeded=True, batch="0/1/1")
+        await place.write_report({"Results": []})
+        prefix = f"reports/job-{job.job_id}/"
+        assert s3.keys("lake", "reports/") == [
+            f"{prefix}{name}"
+            for name in (
+                "job.json",
+                "manifest.json",
+                "manifest.json.md5",
+                "partitions/0/attempt.json",
+                "partitions/0/checkpoint-000001.json",
+                f"results/{file.name}.csv",
+                "status.json",
+            )
+        ]
+        assert place.report_entry(file)["Key"] == f"{prefix}results/{file.name}.csv"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("prefix", "uri"), [("", "s3://lake/job-0b55/"), ("a/b", "s3://lake/a/b/job-0b55/")])
+def test_a_folder_stands_in_the_reports_place(prefix: str, uri: str) -> None:
+    assert folder(MemoryS3("lake"), prefix).uri == uri
+
+
+def test_what_was_not_written_is_none_and_not_an_error() -> None:
+    async def scenario() -> None:
+        place = folder(MemoryS3("lake"))
+        assert await place.read_job() is None
+        assert await place.read_state() is None
+        assert await place.read_attempts([0, 1]) == [None, None]
+        assert await place.read_checkpoints(0) == []
+        assert await place.read_report() is None
+
+    asyncio.run(scenario())
+
+
+def test_checkpoints_are_read_back_in_order_page_by_page() -> None:
+    async def scenario() -> None:
+        place = folder(MemoryS3("lake", page_size=7))
+        written = [checkpoint(number, f"{number}") for number in range(1, 101)]
+        for one in reversed(written):
+            await place.write_checkpoint(3, one)
+        await place.write_checkpoint(33, checkpoint(1))
+        assert await place.read_checkpoints(3) == written
+
+    asyncio.run(scenario())
+
+
+def test_an_attempt_is_read_back() -> None:
+    summary = Summary(partition=3, attempt=2, rows=5, skipped=1, elapsed_seconds=0.5, tally=Tally(succeeded=5))
+    ended = Attempt(number=2, summary=summary, files=(FILE,), spans=(Span(1.0, 2.0), Span(5.0, 6.5)))
+
+    async def scenario() -> None:
+        place = folder(MemoryS3("lake"))
+        for attempt in (Attempt(number=2), ended):
+            await place.write_attempt(3, attempt)
+            assert await place.read_attempt(3) == attempt
+
+    asyncio.run(scenario())
+
+
+def test_the_same_checkpoint_written_again_is_no_conflict_and_another_is() -> None:
+    async def scenario() -> None:
+        place = folder(MemoryS3("lake"))
+        await place.write_checkpoint(0, checkpoint(1, "1-3"))
+        await place.write_checkpoint(0, checkpoint(1, "1-3"))
+        with pytest.raises(JobConflict, match="partition 0: another run of this partition has written"):
+            await place.write_checkpoint(0, checkpoint(1, "4-6"))
+
+    asyncio.run(scenario())
+
+
+def test_the_first_job_written_down_is_the_job() -> None:
+    async def scenario() -> None:
+        s3 = ScriptedEngine()
+        job = await prepared(s3, 3)
+        late = job.model_copy(update={"created": "2026-11-24T12:00:00.000Z"})
+        assert await JobFolder.of(s3, job).create_job(late) == job
+
+    asyncio.run(scenario())
+
+
+def test_result_files_of_equal_content_are_two_if_they_are_of_two_batches() -> None:
+    async def scenario() -> None:
+        place = folder(MemoryS3("lake"))
+        one, again, other = [await place.write_result(b"x", succeeded=True, batch=batch) for batch in ("1", "1", "2")]
+        assert one == again
+        assert one.name != other.name
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("name", ["read_job", "read_state", "read_report"])
+def test_a_folder_that_cannot_be_read_says_what_is_needed(name: str) -> None:
+    with pytest.raises(ReportError, match=r"AccessDenied.*needs s3:GetObject, s3:PutObject and.* s3:ListBucket"):
+        asyncio.run(getattr(folder(MemoryS3(forbidden=["lake"])), name)())
+
+
+def test_checkpoints_that_cannot_be_listed_are_an_error_and_not_none() -> None:
+    with pytest.raises(ReportError, match="ListObjectsV2"):
+        asyncio.run(folder(MemoryS3(forbidden=["lake"])).read_checkpoints(0))
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"{", b'{"Attempt": 1, "Summary": {}}'])
+def test_what_is_something_else_is_a_conflict(body: bytes) -> None:
+    s3 = MemoryS3("lake")
+    s3.put("lake", "reports/job-0b55/partitions/0/attempt.json", body)
+    with pytest.raises(JobConflict, match=r"attempt\.json is not what this package writes there"):
+        asyncio.run(folder(s3).read_attempt(0))
+
+
+@pytest.mark.parametrize("told", [{}, {**checkpoint(1).to_json(), "Succeeded": {"Rows": "3-1"}}])
+def test_a_damaged_checkpoint_is_refused(told: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        Checkpoint.from_json(told)
+
+
+def test_a_history_is_what_succeeded_in_any_attempt() -> None:
+    history = History.of([checkpoint(1, "1-3", "4"), checkpoint(2, "5", "6"), checkpoint(3, "4,6", "", attempt=2)])
+    assert str(history.succeeded) == "1-6"
+    assert [int(file.name) for file in history.files] == [1, 2, 3]
+    assert all(file.succeeded for file in history.files)
+    assert history.spans == (Span(1.0, 3.5), Span(1.0, 4.5))
+    assert (history.attempts, history.checkpoints) == (2, 3)
+
+
+def test_a_checkpoint_that_tells_of_rows_once_more_is_left_out_of_the_history() -> None:
+    history = History.of([checkpoint(1, "1-3"), checkpoint(2, "3-5"), checkpoint(3, "6")])
+    assert str(history.succeeded) == "1-3,6"
+    assert [int(file.name) for file in history.files] == [1, 3]
+
+
+def test_no_checkpoints_are_no_history() -> None:
+    assert History.of([]) == History(succeeded=RowSet(), files=(), spans=(), attempts=0, checkpoints=0)
+
+
+def test_a_condition_that_fails_without_a_reason_is_an_error() -> None:
+    class Odd(MemoryS3):
+        async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
+            if "IfNoneMatch" in parameters:
+                raise S3Error(action, "s3://lake/", status=409, code="ConditionalRequestConflict", message="try again")
+            return await super().call(action, **parameters)
+
+    with pytest.raises(ReportError, match="ConditionalRequestConflict"):
+        asyncio.run(folder(Odd("lake")).write_checkpoint(0, checkpoint(1)))
