@@ -1,0 +1,54 @@
+"""`S3BatchReportLink`: from a task in Airflow's UI to the job's completion report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.execution_time.xcom import XCom
+
+from airflow_s3batch.core.location import S3Location
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
+__all__ = ["S3BatchReportLink", "report_url"]
+
+_CONSOLES = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.com"}
+
+
+def report_url(report_uri: str, *, region: str, endpoint_url: str | None) -> str:
+    """Where a browser finds a report: its folder in Amazon's console, or on another S3 the object itself.
+
+    Args:
+        report_uri: ``s3://bucket/prefix/job-<id>/manifest.json``.
+        region: the bucket's, as far as known.
+        endpoint_url: as the connection has it; user name and password in it are left out.
+    """
+    bucket, key = S3Location.parse(report_uri)
+    endpoint = urlsplit(endpoint_url or "")
+    host = endpoint.hostname or ""
+    if not host or host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        console = next(
+            (name for start, name in _CONSOLES.items() if region.startswith(start)), "console.aws.amazon.com"
+        )
+        prefix = key.rpartition("/")[0] + "/"
+        return f"https://{console}/s3/buckets/{bucket}?{urlencode({'region': region, 'prefix': prefix}, safe='/')}"
+    place = endpoint.netloc.rpartition("@")[2]
+    return f"{endpoint.scheme}://{place}{endpoint.path.rstrip('/')}/{bucket}/{quote(key)}"
+
+
+class S3BatchReportLink(BaseOperatorLink):
+    """The button "Completion report" on a task's page.
+
+    Airflow asks for it on the worker when the task ends, and keeps the answer as an XCom; the operators store it there
+    as soon as they know it, so that the button works while the job runs.
+    """
+
+    name = "Completion report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """The link that the operator found, now or before it was deferred; empty if it came to none."""
+        found = getattr(operator, "report_link", "") or XCom.get_value(ti_key=ti_key, key=self.xcom_key)
+        return str(found or "")

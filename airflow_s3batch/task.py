@@ -1,0 +1,217 @@
+"""`S3BatchTask`: what the tasks that work on a job have in common, between Airflow and the core."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.sdk import BaseOperator, XComArg
+
+from airflow_s3batch.assets import announce
+from airflow_s3batch.core.errors import JobConflict
+from airflow_s3batch.core.job import CompletionReport, JobSpec
+from airflow_s3batch.core.limits import Limits
+from airflow_s3batch.core.partition import MAX_PARTITIONS
+from airflow_s3batch.core.values import Value
+from airflow_s3batch.links import S3BatchReportLink, report_url
+from airflow_s3batch.stoppable import StoppableRun
+from airflow_s3batch.templates import render_leaves
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine, Sequence
+
+    import jinja2
+    from airflow.sdk import Context
+
+    from airflow_s3batch.core.engine import S3, S3Access
+    from airflow_s3batch.core.job import Job
+    from airflow_s3batch.core.progress import Progress
+
+__all__ = ["ProgressLog", "S3BatchTask"]
+
+T = TypeVar("T")
+
+_REPORT_LINK = S3BatchReportLink()
+_PROGRESS_EVERY = 10.0
+"""Seconds between two lines of progress in the log."""
+
+
+class S3BatchTask(BaseOperator):
+    """A task that works on a job: the connection, the rendering of values, and the way into the core and out again."""
+
+    template_fields: Sequence[str] = ("aws_conn_id", "region_name")
+    operator_extra_links = (_REPORT_LINK,)
+    ui_color = "#e8f3e8"
+
+    def __init__(
+        self,
+        *,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+        self.report_link = ""
+        self._running: StoppableRun[Any] | None = None
+        self._killed = False
+
+    def depend_on(self, *values: Any) -> None:
+        """Run after the tasks whose XComs the values hold: Airflow itself looks into lists and dictionaries only."""
+        if self.has_dag():
+            XComArg.apply_upstream_relationship(
+                self, [reference for value in values if isinstance(value, Value) for reference in value.references]
+            )
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render as Airflow does, and a value as its JSON; the job that is built of it checks what was a template."""
+        render = super().render_template
+        if isinstance(content, Value):
+            return render_leaves(content.to_aws(), lambda text: render(text, context, jinja_env))
+        return render(content, context, jinja_env, seen_oids)
+
+    def on_kill(self) -> None:
+        """Save what is done and begin nothing more; Airflow calls this in a signal handler, and `execute` goes on."""
+        self._killed = True
+        if self._running is not None:
+            self._running.stop()
+
+    def open_access(self) -> S3Access:
+        """S3 as the connection gives it.
+
+        Raises:
+            AirflowNotFoundException: the connection doesn't exist.
+            InvalidInput: it has no credentials.
+        """
+        from airflow_s3batch.hooks import S3BatchHook
+
+        return S3BatchHook(self.aws_conn_id, region_name=self.region_name, verify=self.verify).access()
+
+    def in_s3(self, access: S3Access, limits: Limits, work: Callable[[S3, asyncio.Event], Coroutine[Any, Any, T]]) -> T:
+        """Do some work of the core, which a kill asks to stop; return what it does."""
+        from airflow_s3batch.core.engine import S3
+
+        async def main(stop: asyncio.Event) -> T:
+            async with S3(access, limits) as s3:
+                return await work(s3, stop)
+
+        running: StoppableRun[T] = StoppableRun(main)
+        self._running = running
+        if self._killed:
+            running.stop()
+        return running.result()
+
+    def show_report(self, context: Context, access: S3Access, report_uri: str) -> None:
+        """Let the task's button lead to the report from now on."""
+        self.report_link = report_url(report_uri, region=access.region, endpoint_url=access.endpoint_url)
+        context["ti"].xcom_push(_REPORT_LINK.xcom_key, self.report_link)
+
+    def prepare_job(
+        self,
+        context: Context,
+        access: S3Access,
+        spec: JobSpec,
+        *,
+        rows_per_partition: int,
+        max_partitions: int = MAX_PARTITIONS,
+    ) -> tuple[Job, str]:
+        """Prepare the job; return it and its report's URI."""
+        from airflow_s3batch.core.prepare import prepare
+        from airflow_s3batch.core.store import JobFolder
+
+        owner = _owner(context)
+
+        async def work(s3: S3, _: asyncio.Event) -> tuple[Job, str]:
+            job = await prepare(
+                spec, s3, owner=owner, rows_per_partition=rows_per_partition, max_partitions=max_partitions
+            )
+            return job, JobFolder.of(s3, job).report_uri
+
+        job, report_uri = self.in_s3(access, spec.limits, work)
+        self.show_report(context, access, report_uri)
+        return job, report_uri
+
+    def find_job(self, context: Context, access: S3Access, reference: dict[str, Any]) -> Job:
+        """The prepared job that a partition, or prepare's XCom ``job``, refers to.
+
+        Raises:
+            JobConflict: there is none.
+        """
+        from airflow_s3batch.core.store import JobFolder
+
+        job_id, place = reference["job_id"], CompletionReport.from_aws(reference["report"]).place
+
+        async def work(s3: S3, _: asyncio.Event) -> tuple[Job | None, str]:
+            folder = JobFolder(s3, place, job_id)
+            return await folder.read_job(), folder.report_uri
+
+        job, report_uri = self.in_s3(access, Limits(), work)
+        if job is None:
+            raise JobConflict(f"job {job_id} isn't prepared: it has no job.json in {place.uri}; run prepare again")
+        self.show_report(context, access, report_uri)
+        return job
+
+    def run_one(self, access: S3Access, job: Job, number: int) -> dict[str, Any]:
+        """Run a partition, with its progress in the log; return its summary."""
+        from airflow_s3batch.core.run import run_partition
+
+        part, operation = job.partitions[number], job.spec.operation.aws_name
+        told = (job.job_id, number, len(job.partitions), operation, f"{part.rows:,}", f"{part.first_row:,}")
+        self.log.info("Job %s, partition %d of %d: %s on %s objects, from row %s on", *told)
+        progress = ProgressLog(self.log.info)
+        summary = self.in_s3(
+            access,
+            job.spec.limits,
+            lambda s3, stop: run_partition(job, number, s3, on_progress=progress, stop=stop),
+        )
+        tally, seconds = summary.tally, f"{summary.elapsed_seconds:,.1f}"
+        self.log.info("%s succeeded, %s failed, in %s s", f"{tally.succeeded:,}", f"{tally.failed:,}", seconds)
+        return summary.as_dict()
+
+    def complete_job(self, context: Context, access: S3Access, job: Job) -> dict[str, Any]:
+        """Complete the report, with its summary in the log and in the asset events; return the summary."""
+        from airflow_s3batch.core.report import complete
+
+        summary = self.in_s3(access, job.spec.limits, lambda s3, _: complete(job, s3))
+        for line in summary.table().splitlines():
+            self.log.info("%s", line)
+        told = summary.as_dict()
+        announce(context, self.outlets, job.spec.report.place.uri, told)
+        return told
+
+
+class ProgressLog:
+    """Logs how far a run is, every 10 seconds.
+
+    Args:
+        log: takes a line, as ``log("%s", line)``.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, log: Callable[[str, str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._clock = clock
+        self._last = clock()
+
+    def __call__(self, progress: Progress) -> None:
+        """Log the progress, if the last line is old enough."""
+        if self._clock() - self._last >= _PROGRESS_EVERY:
+            self._last = self._clock()
+            self._log("%s", str(progress))
+
+
+def _owner(context: Context) -> tuple[str, ...]:
+    """Who asks for the job: the same at every try, and another for every mapped instance."""
+    ti = context["ti"]
+    mapped = ti.map_index is not None and ti.map_index >= 0
+    return (ti.dag_id, ti.run_id, ti.task_id, *([str(ti.map_index)] if mapped else []))

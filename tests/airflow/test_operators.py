@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import DAG, AssetAlias
+from airflow.sdk.execution_time.context import OutletEventAccessors
+
+from airflow_s3batch import (
+    CompletionReport,
+    CsvManifest,
+    Limits,
+    PutObjectTagging,
+    S3BatchJobOperator,
+    S3BatchPrepareOperator,
+    S3BatchReportOperator,
+)
+from airflow_s3batch.core.errors import InvalidInput, JobConflict, ManifestChanged, Stopped
+from airflow_s3batch.core.progress import Progress
+from airflow_s3batch.task import ProgressLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.airflow.conftest import Lake
+
+COLD = PutObjectTagging({"tier": "cold"})
+
+WHOLE: dict[str, Any] = {
+    "manifest": CsvManifest("s3://lake/{{ ds }}/m.csv"),
+    "operation": PutObjectTagging({"tier": "{{ params.tier }}", "number": "1"}),
+    "report": "s3://lake/{{ ds }}",
+}
+
+
+def render(operator: Any, **context: Any) -> None:
+    operator.render_template_fields(context)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_templates_in_values_are_rendered_and_the_rest_stays_text(*, native: bool) -> None:
+    with DAG("dag", schedule=None, render_template_as_native_obj=native):
+        prepare: Any = S3BatchPrepareOperator(task_id="prepare", description="of {{ ds }}", **WHOLE)
+
+    render(prepare, ds="2026-01-31", params={"tier": "12"})
+
+    assert prepare.manifest["Location"]["ObjectArn"] == "s3://lake/2026-01-31/m.csv"
+    assert prepare.operation["S3PutObjectTagging"]["TagSet"] == [
+        {"Key": "tier", "Value": "12"},
+        {"Key": "number", "Value": "1"},
+    ]
+    assert prepare.report["Bucket"] == "s3://lake/2026-01-31"
+    assert prepare.description == "of 2026-01-31"
+
+
+def test_connection_and_region_are_templates() -> None:
+    with DAG("dag", schedule=None):
+        report = S3BatchReportOperator(task_id="r", job={}, aws_conn_id="{{ c }}", region_name="{{ r }}")
+
+    render(report, c="lake", r="eu-west-1")
+
+    assert (report.aws_conn_id, report.region_name) == ("lake", "eu-west-1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({}, "manifest, operation, report missing"),
+        ({**WHOLE, "operation": None}, "operation missing"),
+        ({**WHOLE, "partition": {}}, "not both"),
+        ({**WHOLE, "report": "lake/reports"}, "is not an S3 URI; write s3://bucket/key"),
+    ],
+)
+def test_half_a_job_is_an_error_when_the_file_is_parsed(arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        S3BatchJobOperator(task_id="run", **arguments)
+
+
+def test_small_job_is_announced_under_its_location() -> None:
+    assert S3BatchJobOperator(task_id="run", **WHOLE).outlets == [AssetAlias("s3://lake/{{ ds }}")]
+
+
+@pytest.mark.parametrize(
+    ("operator", "told"),
+    [
+        (
+            S3BatchJobOperator(task_id="run", partition={"job_id": "1"}),
+            "partition must be what S3BatchPrepareOperator gives",
+        ),
+        (S3BatchReportOperator(task_id="report", job={"id": "1"}), "job must be what S3BatchPrepareOperator gives"),
+        (S3BatchPrepareOperator(task_id="p", **WHOLE), "holds a template that was never rendered"),
+        (S3BatchPrepareOperator(task_id="p", max_partitions=5000, **WHOLE), "raise .core. max_map_length"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
+)
+def test_job_that_cannot_be_is_an_error_before_s3_is_asked(operator: Any, told: str, connect: Any) -> None:
+    connect("aws_default", login="key", password="secret", endpoint_url="http://127.0.0.1:9")
+
+    with pytest.raises(InvalidInput, match=told):
+        operator.execute({})
+
+
+class TaskInstance:
+    """As much of Airflow's as an operator asks for."""
+
+    dag_id, run_id, task_id, map_index = "dag", "run", "tag", -1
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Take the link."""
+
+
+@pytest.fixture
+def context() -> Any:
+    return {"ti": TaskInstance(), "outlet_events": OutletEventAccessors()}
+
+
+def whole(lake: Lake, uri: str, **options: Any) -> S3BatchJobOperator:
+    report = f"{lake.uri}/reports"
+    return S3BatchJobOperator(task_id="tag", manifest=CsvManifest(uri), operation=COLD, report=report, **options)
+
+
+@contextmanager
+def once_tagged(lake: Lake, key: str, do: Callable[[], None]) -> Iterator[None]:
+    """Meanwhile wait until the job has come to this object, and then do something to it."""
+
+    def watch() -> None:
+        while not lake.tags(key):
+            time.sleep(0.02)
+        do()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    yield
+    watcher.join()
+
+
+def test_killed_task_saves_what_it_has_done_and_the_next_try_goes_on(lake: Lake, context: Any) -> None:
+    uri = lake.manifest("m.csv", objects=100)
+    killed = whole(lake, uri, limits=Limits(in_flight=4, requests_per_second=20))
+
+    with once_tagged(lake, "data/9", killed.on_kill), pytest.raises(Stopped, match="to go on from there"):
+        killed.execute(context)
+    tagged = sum(bool(lake.tags(f"data/{number}")) for number in range(100))
+    whole(lake, uri).execute(context)
+
+    assert 10 <= tagged < 100
+    (attempt,) = [key for key in lake.keys("reports/") if key.endswith("attempt.json")]
+    assert tagged - 4 <= json.loads(lake.get(attempt))["Summary"]["skipped"] <= tagged
+
+
+def test_task_that_was_killed_before_it_ran_does_nothing(lake: Lake, context: Any) -> None:
+    operator = whole(lake, lake.manifest("m.csv", objects=1))
+    operator.on_kill()
+
+    with pytest.raises(Stopped):
+        operator.execute(context)
+    assert lake.tags("data/0") == {}
+
+
+def test_job_that_cannot_go_on_is_failed_for_those_who_wait_for_it(lake: Lake, context: Any) -> None:
+    uri = lake.manifest("m.csv", objects=100)
+    operator = whole(lake, uri, limits=Limits(in_flight=1, requests_per_second=20), rows_per_partition=50)
+
+    def change() -> None:
+        lake.put("m.csv", f"{lake.bucket},other\n")
+
+    with once_tagged(lake, "data/0", change), pytest.raises(ManifestChanged):
+        operator.execute(context)
+    (status,) = [key for key in lake.keys("reports/") if key.endswith("status.json")]
+    assert json.loads(lake.get(status))["Status"] == "Failed"
+
+
+def test_partition_of_an_unknown_job_is_an_error(lake: Lake, context: Any) -> None:
+    partition = {"job_id": "nobodys", "report": CompletionReport(f"{lake.uri}/reports").to_aws(), "number": 0}
+
+    with pytest.raises(JobConflict, match="nobodys isn't prepared"):
+        S3BatchJobOperator(task_id="run", partition=partition).execute(context)
+
+
+def test_progress_is_logged_every_ten_seconds() -> None:
+    now = 0.0
+    lines: list[str] = []
+    log = ProgressLog(lambda _, line: lines.append(line), clock=lambda: now)
+
+    for second in range(35):
+        now = float(second)
+        log(Progress(done=1000 * second, failed=second, total=40_000, rate=1000.0, seconds_left=40.0 - second))
+
+    assert [line.partition(" ")[0] for line in lines] == ["10,000", "20,000", "30,000"]
+    assert lines[0] == "10,000 of 40,000 objects (25 %), 10 failed, 1,000 objects/s, 30 s left"
+
+
+def test_airflow_may_give_the_job_in_the_words_of_aws() -> None:
+    operation = {"S3PutObjectTagging": {"TagSet": [{"Key": "tier", "Value": "{{ tier }}"}]}}
+    with DAG("dag", schedule=None):
+        prepare: Any = S3BatchPrepareOperator(
+            task_id="p",
+            manifest=CsvManifest("s3://lake/m.csv").to_aws(),
+            operation=operation,
+            report=CompletionReport("s3://lake/reports").to_aws(),
+        )
+
+    render(prepare, tier="cold")
+
+    assert prepare.operation == PutObjectTagging({"tier": "cold"}).to_aws()
