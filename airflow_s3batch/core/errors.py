@@ -10,11 +10,14 @@
     │   └── PartitionsMissing   partitions that haven't finished, by their numbers
     ├── JobConflict         the job's folder holds something else than what was asked for
     ├── JobFailed           the job as a whole failed; `reasons` are AWS's FailureReasons
+    │   └── JobCancelled        somebody has cancelled it
     ├── Stopped             the run was asked to stop, and everything done so far is saved
+    │   └── Paused              because the job is paused: it goes on once it is resumed
+    ├── ObjectFailed        one object failed: raised by an operation, becomes the object's row in the report
     └── S3Error             S3 answered a call with an error: `action`, `status`, `code`, `message`
         └── Unreachable         no usable answer at all: refused, timed out, reset, not HTTP
 
-A failed *object* is never an exception: it is an :class:`~airflow_s3batch.core.rows.Outcome`.
+A failed *object* is no exception to whoever runs a job: it is an :class:`~airflow_s3batch.core.rows.Outcome`.
 """
 
 from __future__ import annotations
@@ -23,11 +26,14 @@ from collections.abc import Iterable
 
 __all__ = [
     "InvalidInput",
+    "JobCancelled",
     "JobConflict",
     "JobFailed",
     "ManifestChanged",
     "ManifestError",
+    "ObjectFailed",
     "PartitionsMissing",
+    "Paused",
     "ReportError",
     "S3BatchError",
     "S3Error",
@@ -77,15 +83,22 @@ class ReportError(S3BatchError):
 
 
 class PartitionsMissing(ReportError):
-    """The report was asked for while partitions have not finished; `partitions` are their numbers."""
+    """The report was asked for while partitions have not finished; `partitions` are their numbers.
 
-    def __init__(self, job_id: str, partitions: Iterable[int], expected: int) -> None:
+    `causes` are what kept them from it, as far as they could say so: (code, reason) pairs.
+    """
+
+    def __init__(
+        self, job_id: str, partitions: Iterable[int], expected: int, causes: Iterable[tuple[str, str]] = ()
+    ) -> None:
         self.job_id = job_id
         self.partitions = tuple(partitions)
+        self.causes = tuple(dict.fromkeys(causes))
         shown = ", ".join(map(str, self.partitions[:_LISTED])) + (", …" if len(self.partitions) > _LISTED else "")
         super().__init__(
             f"job {job_id}: {len(self.partitions)} of {expected} partitions have not finished ({shown}); "
-            "run them again (in Airflow: clear the failed 'run' tasks with downstream) and the report follows"
+            + (f"{self.causes[0][0]}: {printable(self.causes[0][1], 256)}; " if self.causes else "")
+            + "run them again (in Airflow: clear the failed 'run' tasks with downstream) and the report follows"
         )
 
 
@@ -103,8 +116,33 @@ class JobFailed(S3BatchError):
         super().__init__(f"job {job_id} failed: {told}")
 
 
+class JobCancelled(JobFailed):
+    """Somebody has cancelled the job. `reason` is what they said, its StatusUpdateReason."""
+
+    def __init__(self, job_id: str, reason: str = "") -> None:
+        super().__init__(job_id, [("Cancelled", reason or "no reason is recorded")])
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"job {self.job_id} was cancelled" + (f": {printable(self.reason, 256)}" if self.reason else "")
+
+
 class Stopped(S3BatchError):
     """The run was asked to stop; what was done is checkpointed and a rerun goes on from there."""
+
+
+class Paused(Stopped):
+    """The job is paused: what was done is checkpointed, and a run once it has been resumed goes on from there."""
+
+
+class ObjectFailed(S3BatchError):
+    """One object failed, and the job goes on. `code`, `message` and `http_status` go to the object's row."""
+
+    def __init__(self, code: str, message: str, http_status: int = 0) -> None:
+        super().__init__(f"{printable(code)}: {printable(message)}")
+        self.code = code
+        self.message = message
+        self.http_status = http_status
 
 
 class S3Error(S3BatchError):

@@ -33,7 +33,12 @@ def check_bucket(bucket: str) -> str:
     """
     if is_bucket(bucket):
         return bucket
-    raise InvalidInput(f"{printable(repr(bucket))} is not a bucket name (3 to 255 letters, digits, '.', '-', '_')")
+    hint = ""
+    if "/" in bucket:
+        hint = "; write the name alone, without s3:// and slashes: a prefix has a parameter of its own"
+    raise InvalidInput(
+        f"{printable(repr(bucket))} is not a bucket name (3 to 255 letters, digits, '.', '-', '_'){hint}"
+    )
 
 
 class S3Location(NamedTuple):
@@ -41,6 +46,8 @@ class S3Location(NamedTuple):
 
     bucket: str
     key: str
+    account: str = ""
+    """The account that has to own the bucket; empty for any. Neither URI nor ARN tells of it."""
 
     @classmethod
     def parse(cls, uri: str) -> S3Location:
@@ -71,6 +78,11 @@ class S3Location(NamedTuple):
             )
         bucket, _, key = found["resource"].partition("/")
         return cls(check_bucket(bucket), key)
+
+    @property
+    def in_bucket(self) -> dict[str, str]:
+        """What a call about the bucket takes: ``Bucket`` and, where an account has to own it, ExpectedBucketOwner."""
+        return {"Bucket": self.bucket, **({"ExpectedBucketOwner": self.account} if self.account else {})}
 
     @property
     def uri(self) -> str:

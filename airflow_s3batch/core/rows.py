@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["Entry", "Outcome"]
+__all__ = ["Entry", "FactualEntry", "Outcome"]
 
 
 class Entry(NamedTuple):
@@ -21,7 +22,26 @@ class Entry(NamedTuple):
     version: str | None
     """The version ID, None for the current version; the null version is the text ``null``."""
     manifest_key: str
-    """The key exactly as the manifest spells it (URL-encoded); the report repeats it byte for byte."""
+    """The key as the manifest spells it (URL-encoded), which the report repeats byte for byte; but a space is ``%20``,
+    where an inventory spells it ``+``."""
+
+
+class FactualEntry(Entry):
+    """An entry with what the manifest says of the object besides, for operations that ask for it.
+
+    Not a sixth field, which all the entries would pay for that nobody asks.
+    """
+
+    facts: Mapping[str, str]
+    """The texts in the row, by the names of the columns that were asked for; without those that are missing or empty.
+    Numbers of Parquet and ORC files are in decimal."""
+
+    @classmethod
+    def of(cls, entry: Entry, facts: Mapping[str, str]) -> FactualEntry:
+        """The entry with these facts."""
+        made = cls._make(entry)
+        made.facts = facts
+        return made
 
 
 class Outcome(NamedTuple):

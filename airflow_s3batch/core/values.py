@@ -6,6 +6,7 @@ Text that holds a Jinja expression can't be checked before Airflow renders it, s
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Annotated, Any
@@ -15,7 +16,17 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Pri
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.location import is_template
 
-__all__ = ["Flag", "Moment", "Text", "Value", "WholeNumber", "known_arguments", "one_of", "require_rendered"]
+__all__ = [
+    "Flag",
+    "Moment",
+    "Text",
+    "Value",
+    "WholeNumber",
+    "is_reference",
+    "known_arguments",
+    "one_of",
+    "require_rendered",
+]
 
 
 class Value(BaseModel):
@@ -29,11 +40,14 @@ class Value(BaseModel):
 
     _references: tuple[Any, ...] = PrivateAttr(default=())
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, *unnamed: Any, **fields: Any) -> None:
+        if unnamed:
+            names = ", ".join(f"{name}=" for name in type(self).model_fields)
+            raise InvalidInput(f"{type(self).__name__} takes its parameters by keyword: {names or 'it has none'}")
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise InvalidInput(_told(type(self).__name__, error)) from None
+            raise InvalidInput(_told(type(self), error)) from None
         self._references = tuple(_references(fields))
 
     @property
@@ -50,21 +64,33 @@ class Value(BaseModel):
         return self.to_aws()
 
 
-def _told(name: str, error: ValidationError) -> str:
+def _told(kind: type[Value], error: ValidationError) -> str:
     problems = []
     for problem in error.errors(include_url=False, include_context=False):
         place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
+            problems.append(_unknown(place, list(kind.model_fields)))
+            continue
         what = problem["msg"].removeprefix("Value error, ")
         given = (
             "" if problem["type"] in {"value_error", "missing"} else f" (got {printable(repr(problem['input']), 80)})"
         )
         problems.append(f"{place}: {what}{given}" if place else what)
-    return f"{name}: " + "; ".join(problems)
+    return f"{kind.__name__}: " + "; ".join(problems)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    """What is wrong with a parameter of this name: with the one that was meant, or all that there are."""
+    meant = [one for one in known if one.endswith(f"_{name}") or one.startswith(f"{name}_")]
+    meant = meant or difflib.get_close_matches(name, known, n=1)
+    way_out = f"did you mean {' or '.join(meant)}?" if meant else f"it has {', '.join(known) or 'none'}"
+    return f"no parameter {printable(repr(name))}; {way_out}"
 
 
 def _leaves(document: Any, place: str) -> Iterator[tuple[str, Any]]:
     if isinstance(document, Mapping):
         for name, inner in document.items():
+            yield f"a name in {place}" if place else "a name", name
             yield from _leaves(inner, f"{place}.{name}" if place else str(name))
     elif isinstance(document, (list, tuple)):
         for index, inner in enumerate(document):
@@ -81,10 +107,11 @@ def require_rendered(document: Mapping[str, Any]) -> None:
     """
     for place, leaf in _leaves(document, ""):
         if isinstance(leaf, str) and is_template(leaf):
-            raise InvalidInput(f"{place} holds a template that was never rendered: {printable(repr(leaf))}")
+            raise InvalidInput(f"{printable(place)} holds a template that was never rendered: {printable(repr(leaf))}")
 
 
-def _is_reference(given: object) -> bool:
+def is_reference(given: object) -> bool:
+    """Whether it is an Airflow XComArg, which stands for what exists only later."""
     return hasattr(given, "iter_references") and hasattr(given, "resolve")
 
 
@@ -92,13 +119,13 @@ def _references(fields: Mapping[str, Any]) -> Iterator[Any]:
     for _, leaf in _leaves(fields, ""):
         if isinstance(leaf, Value):
             yield from leaf.references
-        elif _is_reference(leaf):
+        elif is_reference(leaf):
             yield leaf
 
 
 def _as_text(given: object) -> object:
     # An Airflow XComArg stands for text that exists only later; its text form is the template that pulls it.
-    return str(given) if _is_reference(given) else given
+    return str(given) if is_reference(given) else given
 
 
 def _as_moment(given: object) -> object:
@@ -150,11 +177,14 @@ WholeNumber = Annotated[int | str, BeforeValidator(_as_whole_number)]
 
 
 def one_of(*words: str) -> AfterValidator:
-    """Let a text pass that is one of these words, or a template."""
+    """Let a text pass that is one of these words, in upper or lower case and kept as it stands here; or a template."""
+    known = {word.lower(): word for word in words}
 
     def check(text: str) -> str:
-        if text in words or is_template(text):
+        if is_template(text):
             return text
+        if (word := known.get(text.lower())) is not None:
+            return word
         raise InvalidInput(f"{printable(repr(text))} is none of {', '.join(words)}")
 
     return AfterValidator(check)

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from typing_extensions import Self
 
+from airflow_s3batch.core.calls import RawCalls
 from airflow_s3batch.core.engine.access import Credentials, S3Access
-from airflow_s3batch.core.engine.compile import Compiler
-from airflow_s3batch.core.engine.compiled import KEY, VERSION, Compiled, Origin
+from airflow_s3batch.core.engine.compile import Compiler, resource_of
+from airflow_s3batch.core.engine.compiled import ETAG, KEY, VERSION, Compiled, Origin
 from airflow_s3batch.core.engine.flight import Flight
 from airflow_s3batch.core.engine.pace import Pace
 from airflow_s3batch.core.engine.retry import Backoff, is_error_inside, is_expired, is_transient, read_error
@@ -26,11 +27,13 @@ from airflow_s3batch.core.engine.transport import (
     Fault,
     HttpTransport,
     Reset,
+    TimedOut,
     Transport,
 )
 from airflow_s3batch.core.errors import S3Error, Unreachable
 from airflow_s3batch.core.limits import Allowance, Limits
-from airflow_s3batch.core.operations import Operation
+from airflow_s3batch.core.operations import Operation, RequestOperation
+from airflow_s3batch.core.operations.base import TARGET
 from airflow_s3batch.core.rows import Entry, Outcome
 
 __all__ = ["S3", "Reply", "Route"]
@@ -41,14 +44,22 @@ _RENEW_EVERY = 30.0
 """Seconds between two looks at the credentials; sessions are renewed minutes before they expire."""
 _RENEWED_LASTS = 1.0
 """Seconds after a renewal in which S3's word that a token has expired is about the one before."""
+_SHAPES_MOST = 256
+"""Shapes of calls that are kept compiled …"""
+_SHAPE_MOST = 4_000
+"""… if they have at most so many characters: what is longer is hardly sent twice."""
 _STALE_MOST = 3
 """How many kept-alive connections in a row may turn out closed before it counts as a fault."""
 # Actions whose 200 can hold an <Error>: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 _ERROR_IN_BODY = frozenset({"CopyObject", "UploadPartCopy", "CompleteMultipartUpload"})
+# What goes on behind a call that wasn't answered in time, so that whoever made it decides about another.
+_NOT_TWICE = frozenset({"lambda:Invoke"})
 # A HEAD that went to the wrong region is a bare 400.
 _WRONG_REGION = frozenset({"AuthorizationHeaderMalformed", "BadRequest"})
 _REGION_TOLD = re.compile(rb"<Region>([^<]*)</Region>")
 _REGION = re.compile(r"[a-z0-9-]{1,63}")
+_ANY = re.compile(r"(?s).+")
+_PLAIN = re.compile(r"[!-~]+")
 
 
 class Reply(NamedTuple):
@@ -70,13 +81,21 @@ class Route:
     """
 
     def __init__(
-        self, bucket: str, compile_for: Callable[[str | None], Compiled], region: str | None, *, error_in_body: bool
+        self,
+        bucket: str,
+        compile_for: Callable[[str | None], Compiled],
+        region: str | None,
+        *,
+        error_in_body: bool,
+        targeted: bool = False,
     ) -> None:
         self.bucket = bucket
         self._compile_for = compile_for
         self._signer: Signer | None = None
         self._signed_as: Credentials | None = None
         self.error_in_body = error_in_body
+        self.targeted = targeted
+        """Whether every object has a target key of its own."""
         self.move(region)
 
     def move(self, region: str | None) -> None:
@@ -87,24 +106,31 @@ class Route:
         self.bodyless = compiled.method == "HEAD"
         self._signer = None
 
+    def at(self, region: str | None) -> Compiled:
+        """The compiled request for this region, where it is sent from now on."""
+        if region != self.region:
+            self.move(region)
+        return self.compiled
+
     def succeeded(self, answer: Answer) -> bool:
         """Whether the answer says that it is done."""
         return answer.status < 300 and not (self.error_in_body and is_error_inside(answer.body))  # noqa: PLR2004
 
-    def wire(self, credentials: Credentials | None, key: str, version: str) -> bytes:
-        """The bytes to send for this key and version, signed for now."""
+    def wire(self, credentials: Credentials | None, key: str, version: str, target: str = "", etag: str = "") -> bytes:
+        """The bytes to send for this key, version, target key and ETag, signed for now."""
         signer = self._signer
         if signer is None or credentials is not self._signed_as:
             self._signer = signer = Signer(self.compiled, credentials)
             self._signed_as = credentials
-        return signer.wire(key, version)
+        return signer.wire(key, version, target, etag)
 
 
 class _Again:
     """Whether one request may be sent again, and what has been tried already."""
 
-    def __init__(self, retries: int) -> None:
+    def __init__(self, retries: int, *, patient: bool) -> None:
         self._retries = retries
+        self._patient = patient
         self._stale = 0
         self.faults = 0
         """Attempts that failed in a way that may pass."""
@@ -119,6 +145,8 @@ class _Again:
         if isinstance(fault, Reset) and fault.stale and self._stale < _STALE_MOST:
             self._stale += 1
             return True
+        if isinstance(fault, TimedOut) and not self._patient:
+            return False
         return not (isinstance(fault, ConnectFault) and fault.permanent) and self._one_more()
 
     def after_error(self, status: int, code: str) -> bool:
@@ -158,6 +186,7 @@ class S3:
         self._compiler = Compiler(access, _user_agent())
         self._credentials: Credentials | None = None
         self._regions: dict[str, str] = {}
+        self._shapes: dict[str, Route] = {}
         self._renewing = asyncio.Lock()
         self._renewed = float("-inf")
         self.answers = 0
@@ -186,20 +215,58 @@ class S3:
             InvalidInput: a parameter isn't what botocore's model says.
             S3Error: S3 refused it; `Unreachable` when no usable answer came.
         """
-        bucket = parameters.get("Bucket", "")
-        route = Route(
-            bucket,
-            lambda region: self._compiler.compile(action, parameters, region),
-            self._regions.get(bucket),
-            error_in_body=action in _ERROR_IN_BODY,
+        return await self._call(None, action, parameters)
+
+    async def post(self, action: str, body: bytes, /, **parameters: Any) -> bytes:
+        """Call an S3 action with a body of the caller's own; return the answer's body. See `RawCalls.post`.
+
+        Raises:
+            InvalidInput, S3Error: as for `call`.
+        """
+        return await self._post(None, action, body, parameters)
+
+    def paced(self, pace: Pace) -> RawCalls:
+        """The same calls, each attempt of which takes its turn in `pace`."""
+        return _PacedCalls(
+            lambda action, parameters: self._call(pace, action, parameters),
+            lambda action, body, parameters: self._post(pace, action, body, parameters),
         )
-        answer, code, message, _ = await self.send(route)
-        resource = route.compiled.resource
-        if answer is None:
-            raise Unreachable(action, resource, status=0, code=code, message=message)
-        if code:
-            raise S3Error(action, resource, status=answer.status, code=code, message=message)
+
+    async def _call(self, pace: Pace | None, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        route, fills = self._shaped(action, parameters)
+        patient = action not in _NOT_TWICE
+        answer = _answered(action, parameters, await self.send(route, *fills, pace=pace, patient=patient))
         return self._compiler.parse(action, answer.status, answer.headers, answer.body)
+
+    async def _post(self, pace: Pace | None, action: str, body: bytes, parameters: dict[str, Any]) -> bytes:
+        shape, fills = self._shaped(action, parameters)
+        route = Route(
+            shape.bucket,
+            lambda region: shape.at(region).carrying(body),
+            shape.region,
+            error_in_body=shape.error_in_body,
+        )
+        return _answered(action, parameters, await self.send(route, *fills, pace=pace, patient=False)).body
+
+    def _shaped(self, action: str, parameters: dict[str, Any]) -> tuple[Route, _Fills]:
+        """The route of calls of this shape, compiled at the first of them; and what is this one's own."""
+        shape, fills = _shape(parameters)
+        name = "" if {"Body", "Payload"} & shape.keys() else f"{action} {shape!r}"
+        route = self._shapes.get(name)
+        if route is None:
+            bucket = shape.get("Bucket", "")
+            route = Route(
+                bucket,
+                lambda region: self._compiler.compile(action, shape, region),
+                self._regions.get(bucket),
+                error_in_body=action in _ERROR_IN_BODY,
+            )
+        if 0 < len(name) <= _SHAPE_MOST:
+            self._shapes.pop(name, None)  # so that the one used last is the last to go
+            self._shapes[name] = route
+            if len(self._shapes) > _SHAPES_MOST:
+                del self._shapes[next(iter(self._shapes))]
+        return route, fills
 
     def check(self, operation: Operation, bucket: str) -> None:
         """Let botocore compile the operation for a bucket, with and without a version, and send nothing.
@@ -207,10 +274,11 @@ class S3:
         Raises:
             InvalidInput: a parameter isn't what botocore's model or endpoint rules allow.
         """
-        for versioned in (False, True):
-            self.route(operation, bucket, versioned=versioned)
+        for version in (None, VERSION):
+            for action, parameters in operation.requests(bucket, KEY, version):
+                self._compiler.compile(action, parameters, self._regions.get(parameters.get("Bucket", "")))
 
-    def route(self, operation: Operation, bucket: str, *, versioned: bool) -> Route:
+    def route(self, operation: RequestOperation, bucket: str, *, versioned: bool) -> Route:
         """The route of an operation's requests about objects of one bucket.
 
         Raises:
@@ -223,6 +291,7 @@ class S3:
             lambda region: self._compiler.compile(action, parameters, region),
             self._regions.get(target),
             error_in_body=operation.error_in_body,
+            targeted=parameters.get("Key") == TARGET,
         )
 
     def run(
@@ -260,9 +329,12 @@ class S3:
         route: Route,
         key: str = "",
         version: str = "",
+        target: str = "",
+        etag: str = "",
         *,
         first: Answer | Fault | None = None,
         pace: Pace | None = None,
+        patient: bool = True,
     ) -> Reply:
         """Send one request until it succeeds, can't, or the retries are used up.
 
@@ -270,11 +342,15 @@ class S3:
             route: what to send, and where.
             key: the object's key, where the route has a place for one.
             version: the version ID, likewise.
+            target: the target key, likewise.
+            etag: the ETag that a condition is about, likewise.
             first: how the first attempt ended, where it has been made already.
             pace: gives the right to each attempt.
+            patient: whether to send again what wasn't answered in time.
         """
-        again = _Again(self._backoff.retries)
-        result = first if first is not None else await self._attempt(route, key, version, pace)
+        fills = _Fills(key, version, target, etag)
+        again = _Again(self._backoff.retries, patient=patient)
+        result = first if first is not None else await self._attempt(route, fills, pace)
         while True:
             if isinstance(result, Fault):
                 code, message = result.code, str(result)
@@ -283,7 +359,7 @@ class S3:
             elif route.succeeded(result):
                 return Reply(result)
             else:
-                code, message = read_error(result.status, result.body)
+                code, message = read_error(result.status, result.body, result.header("x-amzn-errortype"))
                 if again.elsewhere and (region := _named_region(result, code)):
                     again.elsewhere = False
                     self._move(route, region)
@@ -295,13 +371,13 @@ class S3:
             if again.wait:
                 again.wait = False
                 await self._sleep(self._backoff.delay(again.faults - 1, self._random))
-            result = await self._attempt(route, key, version, pace)
+            result = await self._attempt(route, fills, pace)
 
-    async def _attempt(self, route: Route, key: str, version: str, pace: Pace | None) -> Answer | Fault:
+    async def _attempt(self, route: Route, fills: _Fills, pace: Pace | None) -> Answer | Fault:
         if pace is not None:
             await pace.wait()
         try:
-            asked = _ask(route.wire(self._credentials, key, version))
+            asked = _ask(route.wire(self._credentials, *fills))
             result: Answer | Fault = await self._transport.converse(route.origin, asked, bodyless=route.bodyless)
             self.answers += 1
         except Fault as fault:
@@ -332,6 +408,68 @@ class S3:
             if fresh != self._credentials:
                 self._credentials = fresh
             self._renewed = clock()
+
+
+class _PacedCalls:
+    """`RawCalls` for what an operation does to its objects."""
+
+    def __init__(
+        self,
+        call: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]],
+        post: Callable[[str, bytes, dict[str, Any]], Awaitable[bytes]],
+    ) -> None:
+        self._call = call
+        self._post = post
+
+    async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
+        return await self._call(action, parameters)
+
+    async def post(self, action: str, body: bytes, /, **parameters: Any) -> bytes:
+        return await self._post(action, body, parameters)
+
+
+class _Fills(NamedTuple):
+    """What is a call's own among calls of its shape."""
+
+    key: str
+    version: str
+    target: str
+    etag: str
+
+
+def _shape(parameters: dict[str, Any]) -> tuple[dict[str, Any], _Fills]:
+    """The parameters with placeholders, so that calls about many objects are alike; and what these stand for."""
+    shape, source = dict(parameters), parameters.get("CopySource")
+    etag = _taken(shape, "IfMatch" if source is None else "CopySourceIfMatch", ETAG, _PLAIN)
+    if not isinstance(source, dict):
+        return shape, _Fills(_taken(shape, "Key", KEY), _taken(shape, "VersionId", VERSION), "", etag)
+    shape["CopySource"] = source = dict(source)
+    key, version = _taken(source, "Key", KEY), _taken(source, "VersionId", VERSION)
+    return shape, _Fills(key, version, _taken(shape, "Key", TARGET), etag)
+
+
+def _taken(parameters: dict[str, Any], name: str, placeholder: str, fitting: re.Pattern[str] = _ANY) -> str:
+    value = parameters.get(name)
+    # An empty one is for botocore to refuse: behind a placeholder it would be a request about the bucket.
+    if not isinstance(value, str) or not fitting.fullmatch(value):
+        return ""
+    parameters[name] = placeholder
+    return value
+
+
+def _answered(action: str, parameters: dict[str, Any], reply: Reply) -> Answer:
+    """The answer of a call that succeeded.
+
+    Raises:
+        S3Error: it didn't; `Unreachable` when no usable answer came.
+    """
+    answer, code, message, _ = reply
+    if answer is not None and not code:
+        return answer
+    resource = resource_of(parameters)
+    if answer is None:
+        raise Unreachable(action, resource, status=0, code=code, message=message)
+    raise S3Error(action, resource, status=answer.status, code=code, message=message)
 
 
 def _ask(request: bytes) -> Conversation[Answer]:

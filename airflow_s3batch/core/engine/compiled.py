@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import quote
 
-__all__ = ["KEY", "VERSION", "Compiled", "Origin", "encode_key", "encode_version"]
+__all__ = ["ETAG", "KEY", "VERSION", "Compiled", "Origin", "encode_key", "encode_version"]
 
-# Placeholders that stand for key and version while botocore compiles. Random, so that no key can hold one.
+# Placeholders that stand for key, version and ETag while botocore compiles. Random, so that no key can hold one.
 KEY = f"Key{secrets.token_hex(12)}"
 VERSION = f"Ver{secrets.token_hex(12)}"
+ETAG = f"Etag{secrets.token_hex(12)}"
 
+_CHECKSUMS = ("content-md5", "x-amz-checksum-", "x-amz-sdk-checksum-")
 _RESERVED = re.compile(r"[^A-Za-z0-9/_.~-]")
 _RARE = re.compile(r"[^A-Za-z0-9/_.~=-]").search
 _ENCODED = {chr(code): f"%{code:02X}" for code in range(128)}
@@ -43,7 +47,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Compiled:
-    """One request, unsigned. Text may hold `KEY` (path-encoded when filled in) and `VERSION`."""
+    """One request, unsigned. Text may hold `KEY` and `TARGET` (path-encoded when filled in), `VERSION` and `ETAG`."""
 
     action: str
     """The S3 API action: ``PutObjectTagging``."""
@@ -68,3 +72,9 @@ class Compiled:
         tls, host, port = self.origin
         host = f"[{host}]" if ":" in host else host
         return host if port == (443 if tls else 80) else f"{host}:{port}"
+
+    def carrying(self, body: bytes) -> Compiled:
+        """The same request with another body, under the checksum that every S3 takes: Content-MD5."""
+        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode("ascii")
+        others = (header for header in self.headers if not header[0].startswith(_CHECKSUMS))
+        return replace(self, headers=(*others, ("content-md5", digest)), body=body)

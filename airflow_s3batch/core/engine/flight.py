@@ -1,28 +1,31 @@
 """`Flight`: entries in, outcomes out, so many requests in flight at once.
 
 Lanes (coroutines) take entries from one queue, which a feeder keeps filled from the manifest. Nothing else is held:
-memory depends on what is in flight, never on the manifest.
+memory depends on what is in flight, never on the manifest. Each kind of operation has its kind of lane.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from airflow_s3batch.core.engine.pace import Pace
 from airflow_s3batch.core.engine.transport import Answer, Conversation, Fault
-from airflow_s3batch.core.errors import Unreachable
+from airflow_s3batch.core.errors import InvalidInput, ObjectFailed, S3BatchError, S3Error, Unreachable
 from airflow_s3batch.core.limits import Allowance
-from airflow_s3batch.core.operations import Operation
+from airflow_s3batch.core.operations import BatchOperation, Operation, RequestOperation, StepsOperation
 from airflow_s3batch.core.rows import Entry, Outcome
 
 if TYPE_CHECKING:
     from airflow_s3batch.core.engine.client import S3, Route
 
 __all__ = ["Flight"]
+
+log = logging.getLogger(__name__)
 
 _HANDOVER = 2_000
 """Outcomes are handed over in lists of about so many, which makes the hand-over cost nothing an object …"""
@@ -33,6 +36,12 @@ _BACKLOG = 20_000
 _GRACE = 3.0
 """Seconds that requests in flight have to end once the run is stopped; Airflow kills a task 5 s after it asked."""
 
+_MESSAGE_MOST = 1_000
+"""Characters of a message that are kept: those of thousands of objects wait for a checkpoint."""
+
+_CANCEL_EVERY = 0.1
+"""Seconds after which what hasn't ended is cancelled again."""
+
 
 class Flight:
     """One operation on its way to all entries of one partition."""
@@ -40,11 +49,13 @@ class Flight:
     def __init__(self, s3: S3, operation: Operation, in_flight: int, allowance: Allowance) -> None:
         self._s3 = s3
         self._operation = operation
-        self._in_flight = in_flight
         self.pace = Pace(in_flight, allowance, clock=asyncio.get_running_loop().time)
+        self._low = 0
+        """Entries that wait for lanes, at most; more are fed when so many are left."""
         self._routes: dict[tuple[str, bool], Route] = {}
         self._queue: deque[Entry] = deque()
         self._fed = self._stopped = False
+        self._told: set[type[Exception]] = set()
         self._outcomes: list[Outcome] = []
         self._more = asyncio.Event()  # entries are waiting, or none will come
         self._room = asyncio.Event()  # the queue runs low
@@ -60,9 +71,9 @@ class Flight:
         """
         self.pace.start()
         feeder = asyncio.create_task(self._feed(entries))
-        lanes = [asyncio.create_task(self._lane()) for _ in range(self._in_flight)]
+        lanes = self._begin_lanes(0)
         stopper = asyncio.create_task(self._stop_at(stop, feeder, lanes)) if stop is not None else None
-        working = asyncio.gather(feeder, *lanes)
+        working: asyncio.Future[Any] = asyncio.gather(feeder, *lanes)
         working.add_done_callback(lambda _: self._ready.set())
         try:
             while not working.done():
@@ -70,6 +81,10 @@ class Flight:
                     await asyncio.wait_for(self._ready.wait(), _PATIENCE)
                 if not working.done():
                     self._ready.clear()
+                    if more := self._begin_lanes(len(lanes)):
+                        lanes += more
+                        working = asyncio.gather(working, *more)
+                        working.add_done_callback(lambda _: self._ready.set())
                 if done := self._hand_over():
                     yield done
             if done := self._hand_over():
@@ -77,12 +92,10 @@ class Flight:
             if not self._stopped:
                 await working
         finally:
-            self._stopped = True  # ends a lane whose cancellation asyncio.wait_for has swallowed, too (Python < 3.12)
+            self._stopped = True
             self.pace.stop()
-            tasks = (feeder, *lanes) if stopper is None else (stopper, feeder, *lanes)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(working, *tasks, return_exceptions=True)
+            await _let_go({feeder, *lanes} if stopper is None else {stopper, feeder, *lanes})
+            await asyncio.gather(working, return_exceptions=True)
 
     async def _stop_at(self, stop: asyncio.Event, feeder: asyncio.Task[None], lanes: list[asyncio.Task[None]]) -> None:
         """When `stop` is set: begin nothing more, give what is in flight a moment, then let go of it."""
@@ -102,13 +115,57 @@ class Flight:
         async for some in entries:
             self._queue.extend(some)
             self._more.set()
-            while len(self._queue) > 2 * self._in_flight or len(self._outcomes) > _BACKLOG:
+            while len(self._queue) > self._low or len(self._outcomes) > _BACKLOG:
                 self._room.clear()
                 await self._room.wait()
         self._fed = True
         self._more.set()
 
-    async def _lane(self) -> None:
+    def _begin_lanes(self, there: int) -> list[asyncio.Task[None]]:
+        """Begin those that are missing for what may be in flight now. Any that are too many, the window holds back."""
+        most = self.pace.most
+        if isinstance(self._operation, (StepsOperation, BatchOperation)):
+            most = min(most, self._operation.most_at_once)
+        if most <= there or self._stopped:
+            return []
+        self._low = 2 * self._operation.rows_in_flight(self.pace.most)
+        return [asyncio.create_task(self._any_lane()) for _ in range(there, most)]
+
+    def _any_lane(self) -> Coroutine[Any, Any, None]:
+        operation = self._operation
+        if isinstance(operation, RequestOperation):
+            return self._lane(operation)
+        if isinstance(operation, StepsOperation):
+            return self._steps_lane(operation)
+        if isinstance(operation, BatchOperation):
+            return self._batch_lane(operation)
+        raise InvalidInput(
+            f"{type(operation).__qualname__} must be a RequestOperation, a StepsOperation or a BatchOperation"
+        )
+
+    async def _steps_lane(self, operation: StepsOperation) -> None:
+        """Work on one object after the other, until no entry is left."""
+        calls = self._s3.paced(self.pace)
+        while await self._waiting():
+            entry = self._queue.popleft()
+            if len(self._queue) == self._low:
+                self._room.set()
+            self._add(await self._performed([entry], _one(entry, operation.perform(entry, calls))))
+
+    async def _batch_lane(self, operation: BatchOperation) -> None:
+        """Work on one batch after the other, until no entry is left."""
+        calls, most = self._s3.paced(self.pace), operation.entries_per_request
+        while await self._waiting(most):
+            batch = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
+            self._room.set()
+            self._add(await self._performed(batch, operation.perform_many(batch, calls)))
+
+    def _add(self, outcomes: list[Outcome]) -> None:
+        self._outcomes += outcomes
+        if len(self._outcomes) >= _HANDOVER:
+            self._ready.set()
+
+    async def _lane(self, operation: RequestOperation) -> None:
         """Keep one request in flight, as the pace allows, until no entry is left."""
         leg = _Leg()
         while await self._waiting():
@@ -116,29 +173,39 @@ class Flight:
             if not self._queue or self._stopped:
                 self.pace.give_back()
                 continue
-            route = self._route(self._queue[0])
+            route = self._route(operation, self._queue[0])
             try:
-                await self._s3.transport.converse(route.origin, self._steadily(leg, route), bodyless=route.bodyless)
+                await self._s3.transport.converse(
+                    route.origin, self._steadily(operation, leg, route), bodyless=route.bodyless
+                )
             except Fault as fault:
                 self.pace.ended(fault)
                 leg.trouble = fault
             if leg.entry is not None:
-                outcome = await self._settle(leg.entry, leg.trouble)
+                outcome = await self._settle(operation, leg.entry, leg.trouble)
                 self._outcomes.append(outcome)  # not before the await: the list may have been handed over meanwhile
                 leg.entry = leg.trouble = None
 
-    def _steadily(self, leg: _Leg, route: Route) -> Conversation[None]:
+    def _steadily(self, operation: RequestOperation, leg: _Leg, route: Route) -> Conversation[None]:
         """The way of nearly every object: send, succeed, next. Ends at the first that doesn't, leaving it in `leg`.
 
         Begins with the right to one request, and takes another for every further one.
         """
-        s3, pace, queue, low, origin = self._s3, self.pace, self._queue, 2 * self._in_flight, route.origin
+        s3, pace, queue, low, origin = self._s3, self.pace, self._queue, self._low, route.origin
         while True:
             leg.entry = entry = queue.popleft()
             if len(queue) == low:
                 self._room.set()
             _, _, key, version, _ = entry
-            answer = yield route.wire(s3.credentials, key, version or "")
+            target = ""
+            if route.targeted:
+                try:
+                    target = operation.target_for(entry)
+                except ObjectFailed as error:
+                    leg.trouble = error
+                    pace.give_back()
+                    return
+            answer = yield route.wire(s3.credentials, key, version or "", target)
             s3.answers += 1
             if not route.succeeded(answer):
                 leg.trouble = answer
@@ -152,42 +219,113 @@ class Flight:
                 self._ready.set()
             if not queue or self._stopped:
                 return
-            route = self._route(queue[0])
+            route = self._route(operation, queue[0])
             if route.origin != origin or not pace.take():
                 return
 
-    async def _waiting(self) -> bool:
-        """Whether an entry waits to be begun; False once there will be none."""
-        while not self._queue or self._stopped:
+    async def _waiting(self, enough: int = 1) -> bool:
+        """Whether entries wait to be begun: enough of them, or the last ones; False once there will be none."""
+        while len(self._queue) < enough or self._stopped:
             if self._fed or self._stopped:
-                return False
+                return bool(self._queue) and not self._stopped
             self._more.clear()
             self._room.set()
             await self._more.wait()
         return True
 
-    def _route(self, entry: Entry) -> Route:
+    def _route(self, operation: RequestOperation, entry: Entry) -> Route:
         _, bucket, _, version, _ = entry
         route = self._routes.get((bucket, version is None))
         if route is None:
-            route = self._s3.route(self._operation, bucket, versioned=version is not None)
+            route = self._s3.route(operation, bucket, versioned=version is not None)
             self._routes[bucket, version is None] = route
         return route
 
-    async def _settle(self, entry: Entry, first: Answer | Fault | None) -> Outcome:
-        """Retry, follow, renew: the outcome of an entry whose first attempt didn't succeed."""
-        route, before = self._route(entry), self._s3.answers
+    async def _settle(
+        self, operation: RequestOperation, entry: Entry, first: Answer | Fault | ObjectFailed | None
+    ) -> Outcome:
+        """Retry, follow, renew, rescue: the outcome of an entry whose first attempt didn't succeed."""
+        if isinstance(first, ObjectFailed):
+            return Outcome(entry, False, first.http_status, first.code, _short(first.message))  # noqa: FBT003
+        route, before = self._route(operation, entry), self._s3.answers
+        target = operation.target_for(entry) if route.targeted else ""
         answer, code, message, unreachable = await self._s3.send(
-            route, entry.key, entry.version or "", first=first, pace=self.pace
+            route, entry.key, entry.version or "", target, first=first, pace=self.pace
         )
         status = 0 if answer is None else answer.status
         if not code:
             return Outcome(entry, True, status, "", "Successful")  # noqa: FBT003
+        action, resource = route.compiled.action, f"s3://{entry.bucket}/{entry.key}"
         if unreachable and self._s3.answers == before:
             # Nobody got through in all that time: S3 is away, and that says nothing about this object.
-            resource = f"s3://{entry.bucket}/{entry.key}"
-            raise Unreachable(route.compiled.action, resource, status=0, code=code, message=message)
-        return Outcome(entry, False, status, code, message)  # noqa: FBT003
+            raise Unreachable(action, resource, status=0, code=code, message=message)
+        error = S3Error(action, resource, status=status, code=code, message=message)
+        (outcome,) = await self._performed([entry], _one(entry, self._rescued(operation, entry, error)))
+        return outcome
+
+    async def _rescued(self, operation: RequestOperation, entry: Entry, error: S3Error) -> str:
+        message = await operation.rescue(entry, error, self._s3.paced(self.pace))
+        if message is None:
+            raise error
+        return message
+
+    def _tell(self, error: Exception) -> None:
+        """Log where an exception that no operation means to raise comes from, once a kind."""
+        if type(error) not in self._told:
+            self._told.add(type(error))
+            log.error("%s failed by an error of its own", type(self._operation).__qualname__, exc_info=error)
+
+    async def _performed(self, entries: list[Entry], performing: Awaitable[list[Outcome]]) -> list[Outcome]:
+        """The outcomes of what an operation does itself to these entries: its failure is that of all of them.
+
+        Raises:
+            Unreachable: nobody got through in all that time.
+            S3BatchError: an operation ends the run (`Stopped`).
+        """
+        before = self._s3.answers
+        try:
+            return await performing
+        except Unreachable as error:
+            if self._s3.answers == before:
+                raise
+            failed = (0, error.code, error.message)
+        except S3Error as error:
+            failed = (error.status, error.code, error.message)
+        except ObjectFailed as error:
+            failed = (error.http_status, error.code, error.message)
+        except InvalidInput as error:
+            failed = (0, "InvalidInput", str(error))
+        except S3BatchError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an operation of somebody's own, which this object was too odd for
+            failed = (0, type(error).__name__, str(error))
+            self._tell(error)
+        status, code, message = failed
+        return [Outcome(entry, False, status, code, _short(message)) for entry in entries]  # noqa: FBT003
+
+
+async def _let_go(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel the tasks, and see that they end.
+
+    Once isn't always enough: asyncio.wait_for swallows a cancellation that comes in the same turn of the loop as what
+    it waits for (before Python 3.12), and a request that was then sent could be waited for, for minutes.
+    """
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_EVERY)
+
+
+async def _one(entry: Entry, performing: Awaitable[object]) -> list[Outcome]:
+    message = await performing
+    if message is not None and not isinstance(message, str):
+        raise ObjectFailed("TypeError", f"the operation returned {type(message).__name__}, not a text")
+    return [Outcome(entry, True, 200, "", _short(message or "Successful"))]  # noqa: FBT003
+
+
+def _short(message: object) -> str:
+    text = str(message)
+    return text if len(text) <= _MESSAGE_MOST else f"{text[: _MESSAGE_MOST - 1]}…"
 
 
 class _Leg:
@@ -197,4 +335,4 @@ class _Leg:
 
     def __init__(self) -> None:
         self.entry: Entry | None = None
-        self.trouble: Answer | Fault | None = None
+        self.trouble: Answer | Fault | ObjectFailed | None = None

@@ -3,8 +3,8 @@
 Two quantities are steered, both without a clock or a timer an object:
 
 - the *rate* (requests a second): doubles until S3 throttles for the first time, then grows by the same amount for
-  everybody and is cut to a share of what S3 last took (additive increase, multiplicative decrease: jobs on one prefix
-  come to equal shares);
+  everybody, and every throttled answer takes a step off it. S3 refuses all who send to a prefix the same share of their
+  requests, so who sends more loses more: jobs on one prefix come to equal shares;
 - the *window* (requests in flight): at most a few times what the best latency seen needs for the throughput seen
   (Little's law), so that a store that queues instead of throttling isn't driven into a long queue.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random as randomness
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,16 +33,18 @@ class Steering:
     """Requests a second to start with: what any store takes."""
     doubling: float = 0.25
     """Seconds in which the rate doubles until S3 throttles for the first time."""
-    growth: float = 80.0
+    growth: float = 350.0
     """Requests a second by which the rate grows in a second after that, the same for every job."""
     patience: float = 3.0
     """Seconds without throttling after which the growth has doubled; it goes on growing with the square of the time."""
-    cut: float = 0.9
-    """What a throttled answer leaves of the rate that S3 took."""
-    tolerated: float = 0.01
-    """Share of throttled answers that is no sign: stores refuse a few for reasons of their own, at any rate."""
-    deaf: float = 0.3
-    """Seconds after a cut in which further throttled answers don't cut again: they answer requests sent before it."""
+    step: float = 30.0
+    """Requests a second by which a throttled answer lowers the rate …"""
+    cut: float = 0.8
+    """… but within an episode of throttling never below this share of what S3 took at its beginning, …"""
+    episode: float = 0.3
+    """… which lasts so many seconds: most of the answers in it are about requests sent before the rate fell."""
+    tolerated: float = 0.006
+    """Share of throttled answers that lower nothing: stores refuse a few for reasons of their own, at any rate."""
     headroom: float = 3.0
     """The window lets a request take so many times the best latency …"""
     queueing: float = 0.05
@@ -50,13 +53,16 @@ class Steering:
 
 
 _TICK = 0.01
-"""Seconds between two refills: a burst is what the rate allows in this time."""
+"""Seconds between two refills, more or less: a burst is what the rate allows in this time. At even intervals, of two
+jobs the one whose bursts come soon after the other's would be refused more, time after time."""
+_WAKE = 8
+"""One parked lane is woken for so many new rights, and one for every right that was left over."""
 _RATE_MOST = 1e6
 """Requests a second that nothing here comes near."""
 _LATELY = 3.0
-"""Seconds after which an answer counts for a third when the share of throttled ones is looked at."""
-_MEASURE = 0.2
-"""Seconds over which throughput is measured."""
+"""Seconds of answers whose tolerated share may be throttled at once."""
+_MEASURE, _MEASURE_MOST = 0.2, 2.0
+"""Seconds over which throughput is measured: twice the latency, so that what ends in them was begun in them."""
 _PROBE_EVERY = 10.0
 """Seconds between two looks at the latency without a queue."""
 _PROBE = 2
@@ -67,9 +73,10 @@ class Pace:
     """Gives out the right to start a request, to one partition's lanes.
 
     Args:
-        in_flight: most requests in flight.
-        allowance: most requests a second; looked at again and again.
+        in_flight: most requests in flight, where the allowance says nothing else.
+        allowance: most requests a second, and in flight; looked at again and again.
         clock: monotonic seconds.
+        random: chance, from 0 to 1.
     """
 
     def __init__(
@@ -79,6 +86,7 @@ class Pace:
         *,
         steering: Steering | None = None,
         clock: Callable[[], float],
+        random: Callable[[], float] = randomness.random,
     ) -> None:
         self.window = float(in_flight)
         self.active = 0
@@ -87,10 +95,11 @@ class Pace:
         """Answers so far that asked for fewer requests."""
         self.done = 0
         """Answers so far that didn't."""
-        self._most = in_flight
+        self._in_flight = in_flight
         self._allowance = allowance
         self._steer = steering or Steering()
         self._clock = clock
+        self._random = random
         self.rate = min(self._steer.first_rate, self._ceiling())
         self._tokens = 0.0
         self._searching = True
@@ -99,10 +108,11 @@ class Pace:
         self._probe_at = self._refilled + _PROBE_EVERY
         self._probing = 0
         self._window_before = self.window
-        self._lately_done = self._lately_throttled = 0.0
+        self._credit = 0.0
         self._done_at_tick = self._done_before = self._active_sum = self._ticks = 0
         self._taken_rate = 0.0
-        self._deaf_until = self._cut_at = 0.0
+        self._period = _MEASURE
+        self._throttled_at = self._episode_ends = self._least = 0.0
         self._best_latency = float("inf")
         self._starved = False
         self._timer: asyncio.TimerHandle | None = None
@@ -155,36 +165,46 @@ class Pace:
 
     def _slow_down(self) -> None:
         now = self._clock()
-        self._lately_throttled += 1.0
-        if now < self._deaf_until or self._lately_throttled < self._steer.tolerated * (1.0 + self._lately_done):
+        self._throttled_at = now
+        if self._credit >= 1.0:
+            self._credit -= 1.0
             return
-        self._lately_throttled = 0.0
-        self._searching = False
-        self._cut_at = now
-        self._deaf_until = now + self._steer.deaf
-        taken = self._taken_rate or self.rate
-        self.rate = max(1.0, self._steer.cut * min(self.rate, taken))
-        self._tokens = 0.0
+        if now >= self._episode_ends:
+            self._episode_ends = now + self._steer.episode
+            self._least = max(1.0, self._steer.cut * min(self.rate, self._taken_rate or self.rate))
+        if self._searching:
+            self._searching = False
+            self._tokens = 0.0
+            self.rate = self._least
+        self.rate = max(self._least, self.rate - self._steer.step)
 
     def _refill(self) -> None:
         now = self._clock()
         passed, self._refilled = now - self._refilled, now
-        if self._starved and now >= self._deaf_until:
+        if self._starved and now >= self._episode_ends:
             # Only a rate that held lanes back may grow: one that nobody uses says nothing about what S3 takes.
             self.rate = self._grown(now, passed)
         self.rate = min(self.rate, self._ceiling())
         self._starved = False
-        self._tokens = min(self._tokens + self.rate * passed, max(1.0, self.rate * 2 * _TICK))
-        forgotten = math.exp(-passed / _LATELY)
-        self._lately_done = self._lately_done * forgotten + (self.done - self._done_at_tick)
-        self._lately_throttled *= forgotten
+        left = self._tokens
+        self._tokens = min(self._tokens + self.rate * passed, max(1.0, self.rate * 3 * _TICK))
+        earned = self._steer.tolerated * (self.done - self._done_at_tick)
+        self._credit = min(self._credit + earned, max(1.0, self._steer.tolerated * self.rate * _LATELY))
         self._done_at_tick = self.done
         self._active_sum += self.active
         self._ticks += 1
-        if now - self._measured >= _MEASURE:
+        if now - self._measured >= self._period:
             self._measure(now)
-        self._wake(int(self._tokens))
-        self._timer = asyncio.get_running_loop().call_later(_TICK, self._refill)
+        self.window = min(self.window, float(self.most))
+        # Lanes that are awake take what they can; of those parked only so many are woken as can use what that leaves:
+        # a lane that goes on by itself costs half of one that is woken for each request.
+        self._wake(min(max(math.ceil(left), math.ceil(self._tokens / _WAKE)), math.ceil(self.window) - self.active))
+        self._timer = asyncio.get_running_loop().call_later(_TICK * (0.5 + self._random()), self._refill)
+
+    @property
+    def most(self) -> int:
+        """Most requests in flight, whatever the window: what the allowance says now."""
+        return self._allowance.in_flight or self._in_flight
 
     def _ceiling(self) -> float:
         return self._allowance.requests_per_second or _RATE_MOST
@@ -193,7 +213,7 @@ class Pace:
         if self._searching:
             return self.rate * math.pow(2.0, passed / self._steer.doubling)
         # Slow near where S3 last throttled, then ever faster: what it takes must have grown (as TCP's CUBIC does).
-        undisturbed = (now - self._cut_at) / self._steer.patience
+        undisturbed = (now - self._throttled_at) / self._steer.patience
         return self.rate + self._steer.growth * (1.0 + undisturbed * undisturbed) * passed
 
     def _measure(self, now: float) -> None:
@@ -206,6 +226,7 @@ class Pace:
         if done == 0 or active < 1:
             return
         latency = active / self._taken_rate
+        self._period = min(max(_MEASURE, 2 * latency), _MEASURE_MOST)
         if self._probing:
             self._probe(now, latency)
             return
@@ -213,9 +234,9 @@ class Pace:
         bearable = max(self._steer.headroom * self._best_latency, self._best_latency + self._steer.queueing)
         if self._searching and latency > bearable:
             # The store queues what it can't take, instead of throttling: this is the rate it takes.
-            self._searching, self._cut_at, self.rate = False, now, self._taken_rate
+            self._searching, self._throttled_at, self.rate = False, now, self._taken_rate
         window = max(0.8 * self.window, 0.5 * (self.window + self._taken_rate * bearable), self._steer.least_window)
-        self.window = min(float(self._most), window)
+        self.window = min(float(self.most), window)
         if now >= self._probe_at:
             # As many as are on their way when none waits for another: costs nothing if the best latency still holds.
             self._window_before = self.window

@@ -6,6 +6,7 @@ Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-j
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _THROTTLE = frozenset(
 _TRANSIENT_CODE = _THROTTLE | {"InternalError", "OperationAborted", "RequestTimeout", "ConditionalRequestConflict"}
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 
+_TOLD = 200
 _ERROR = re.compile(rb"<Error[\s>]")
 _TEXT = rb"(\s*<!\[CDATA\[.*?\]\]>\s*|[^<]*)"
 _CODE = re.compile(rb"<Code>" + _TEXT + rb"</Code>", re.DOTALL)
@@ -73,13 +75,26 @@ def is_error_inside(body: bytes) -> bool:
     return _ERROR.search(body) is not None or not body.strip()
 
 
-def read_error(status: int, body: bytes) -> tuple[str, str]:
-    """S3's error code and message in an answer's body; from the status where the body holds none (HEAD)."""
+def read_error(status: int, body: bytes, kind: str = "") -> tuple[str, str]:
+    """S3's error code and message in an answer's body; from the status where the body holds none (HEAD).
+
+    Services that speak JSON tell the code in the header ``x-amzn-errortype``, here `kind`.
+    """
+    if kind:
+        return kind.partition(":")[0], _json_message(body)
     code, message = _CODE.search(body), _MESSAGE.search(body)
     told = _plain(message[1]) if message else ""
     if code:
         return _plain(code[1]), told
     return _BARE.get(status, str(status)), told or f"HTTP status {status} without an S3 error body"
+
+
+def _json_message(body: bytes) -> str:
+    try:
+        told = json.loads(body)
+        return str(told.get("message") or told.get("Message") or "")
+    except (ValueError, AttributeError):
+        return body[:_TOLD].decode("utf-8", "replace")
 
 
 def _plain(text: bytes) -> str:

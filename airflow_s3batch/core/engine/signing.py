@@ -12,16 +12,25 @@ import hashlib
 import hmac
 import re
 import time
+from collections.abc import Callable
 from functools import lru_cache
+from urllib.parse import quote
 
 from airflow_s3batch.core.engine.access import Credentials
-from airflow_s3batch.core.engine.compiled import KEY, VERSION, Compiled, encode_key, encode_version
+from airflow_s3batch.core.engine.compiled import ETAG, KEY, VERSION, Compiled, encode_key, encode_version
+from airflow_s3batch.core.operations.base import TARGET
 
 __all__ = ["Signer"]
 
 # What botocore leaves out of a signature, since proxies may change it (botocore.auth.SIGNED_HEADERS_BLACKLIST).
 _UNSIGNED = frozenset({"expect", "transfer-encoding", "user-agent", "x-amzn-trace-id", "connection", "content-length"})
-_GAPS = re.compile(f"({KEY}|{VERSION})")
+_GAPS = re.compile(f"({KEY}|{VERSION}|{TARGET}|{ETAG})")
+# What fills the gaps besides the key's: by their place among `Signer.wire`'s arguments, and how they are written.
+_OTHERS: dict[str, tuple[int, Callable[[str], str]]] = {
+    VERSION: (0, encode_version),
+    TARGET: (1, encode_key),
+    ETAG: (2, str),
+}
 
 
 @lru_cache(maxsize=64)
@@ -38,28 +47,28 @@ def _canonical_query(query: str) -> str:
 
 
 class _Blank:
-    """A text with gaps for key and version, filled by one join (a third of what str.replace costs)."""
+    """A text with gaps for what is an object's own, filled by one join (a third of what str.replace costs)."""
 
-    __slots__ = ("_keys", "_pieces", "_versions")
+    __slots__ = ("_keys", "_others", "_pieces")
 
     def __init__(self, text: str) -> None:
         pieces = _GAPS.split(text)
         self._pieces = [piece.encode("ascii") for piece in pieces]
         self._keys = tuple(at for at, piece in enumerate(pieces) if piece == KEY)
-        self._versions = tuple(at for at, piece in enumerate(pieces) if piece == VERSION)
+        self._others = tuple((at, *_OTHERS[piece]) for at, piece in enumerate(pieces) if piece in _OTHERS)
 
-    def filled(self, key: bytes, version: str) -> bytes:
-        """The text about this key (encoded) and version (not yet)."""
+    def filled(self, key: bytes, others: tuple[str, str, str]) -> bytes:
+        """The text about this key (encoded); and this version, target key and ETag (not yet)."""
         pieces = self._pieces
         for at in self._keys:
             pieces[at] = key
-        for at in self._versions:
-            pieces[at] = encode_version(version).encode("ascii")
+        for at, which, encode in self._others:
+            pieces[at] = encode(others[which]).encode("ascii")
         return b"".join(pieces)
 
 
 class Signer:
-    """Turns one `Compiled` request into the bytes to send, for any number of keys and versions."""
+    """Turns one `Compiled` request into the bytes to send, for any number of objects."""
 
     def __init__(self, compiled: Compiled, credentials: Credentials | None) -> None:
         self.compiled = compiled
@@ -70,17 +79,17 @@ class Signer:
         self._to_sign = self._tail = b""
         self._inner = self._outer = hashlib.sha256()
 
-    def wire(self, key: str = "", version: str = "") -> bytes:
-        """The whole request, signed for now, about this key and version."""
+    def wire(self, key: str = "", version: str = "", target: str = "", etag: str = "") -> bytes:
+        """The whole request, signed for now, about this key, version, target key and ETag (as headers have it)."""
         second = int(time.time())
         if second != self._second:
             self._prepare(second)
-        encoded = encode_key(key).encode("ascii")
-        head = self._head.filled(encoded, version)
+        encoded, others = encode_key(key).encode("ascii"), (version, target, etag)
+        head = self._head.filled(encoded, others)
         if self._credentials is None:
             return head + self._tail
         inner, outer = self._inner.copy(), self._outer.copy()
-        digest = hashlib.sha256(self._canonical.filled(encoded, version)).hexdigest()
+        digest = hashlib.sha256(self._canonical.filled(encoded, others)).hexdigest()
         inner.update(self._to_sign + digest.encode("ascii"))
         outer.update(inner.digest())
         return b"%b%b%b" % (head, outer.hexdigest().encode("ascii"), self._tail)
@@ -111,7 +120,9 @@ class Signer:
         names = ";".join(name for name, _ in signed)
         lines = "".join(f"{name}:{value}\n" for name, value in signed)
         query = _canonical_query(compiled.query)
-        self._canonical = _Blank(f"{compiled.method}\n{compiled.path}\n{query}\n{lines}\n{names}\n{self._payload_hash}")
+        # Every service but S3 wants the encoded path encoded once more.
+        path = compiled.path if compiled.service == "s3" else quote(compiled.path, safe="/~")
+        self._canonical = _Blank(f"{compiled.method}\n{path}\n{query}\n{lines}\n{names}\n{self._payload_hash}")
         scope = f"{date[:8]}/{compiled.region}/{compiled.service}/aws4_request"
         self._to_sign = f"AWS4-HMAC-SHA256\n{date}\n{scope}\n".encode("ascii")
         key = _signing_key(credentials.secret_key, date[:8], compiled.region, compiled.service)

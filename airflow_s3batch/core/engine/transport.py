@@ -332,7 +332,11 @@ class HttpTransport:
         Raises:
             Fault: a request got no usable answer.
         """
-        said: bytes | _End = next(conversation)
+        try:
+            said: bytes | _End = next(conversation)
+        except StopIteration as over:  # it had nothing to ask
+            nothing: T = over.value
+            return nothing
         idle = self._idle.setdefault(origin, [])
         while isinstance(said, bytes):
             while idle:

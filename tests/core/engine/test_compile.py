@@ -17,9 +17,9 @@ from airflow_s3batch.core.operations import (
     CopyObject,
     DeleteObjectTagging,
     Grant,
-    Operation,
     PutObjectAcl,
     PutObjectTagging,
+    RequestOperation,
     RestoreObject,
 )
 from tests.core.engine.awkward import AWKWARD
@@ -38,7 +38,7 @@ VOLATILE = {
     "x-amz-date",
 }
 
-OPERATIONS: list[Operation] = [
+OPERATIONS: list[RequestOperation] = [
     PutObjectTagging({"tier": "cold", "Ünï": "a+b / =@"}),
     PutObjectTagging({}),
     DeleteObjectTagging(),
@@ -133,7 +133,7 @@ def by_boto(server: ScriptedServer, boto: Any, action: str, parameters: dict[str
 @pytest.mark.parametrize("version", [None, "null", "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"])
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.aws_name)
 def test_every_operation_is_sent_as_boto3_sends_it(
-    server: ScriptedServer, boto: Any, operation: Operation, version: str | None
+    server: ScriptedServer, boto: Any, operation: RequestOperation, version: str | None
 ) -> None:
     before = len(server.requests)
 

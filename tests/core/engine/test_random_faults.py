@@ -1,6 +1,6 @@
 """Many requests under random faults: what the outcomes say is what the server did.
 
-20,000 requests in an ordinary run; ``S3BATCH_FAULT_REQUESTS=1000000`` makes a night of it. A failure names its seed.
+100,000 requests in an ordinary run; ``S3BATCH_FAULT_REQUESTS=1000000`` makes a night of it. A failure names its seed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.core.engine.conftest import Run
 from tests.core.engine.flights import TAG, Naps, entries, fly, limits, to
 from tests.servers import Move, Request, ScriptedServer, Step, answer, error, error_body
 
-REQUESTS = int(os.environ.get("S3BATCH_FAULT_REQUESTS", "20000"))
+REQUESTS = int(os.environ.get("S3BATCH_FAULT_REQUESTS", "100000"))
 SEED = int(os.environ.get("S3BATCH_FAULT_SEED", "20180820"))
 RETRIES = 4
 IN_FLIGHT = 64

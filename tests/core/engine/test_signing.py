@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from airflow_s3batch.core.engine.access import Credentials, S3Access
 from airflow_s3batch.core.engine.compile import Compiler
-from airflow_s3batch.core.engine.compiled import KEY, VERSION, Compiled
+from airflow_s3batch.core.engine.compiled import ETAG, KEY, VERSION, Compiled
 from airflow_s3batch.core.engine.signing import Signer
+from airflow_s3batch.core.operations.base import TARGET
 from tests.core.engine.awkward import AWKWARD
 
 PERMANENT = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
@@ -114,16 +115,25 @@ def test_authorization_is_botocores_for_every_awkward_key(
 @pytest.mark.parametrize("version", [None, "3sL4kqtJlcpXroDTDmJ+rmSpXd3dIbrHY"])
 def test_authorization_is_botocores_for_every_awkward_copy_source(access: S3Access, version: str | None) -> None:
     source = {"Bucket": "lake", "Key": KEY} if version is None else {"Bucket": "lake", "Key": KEY, "VersionId": VERSION}
-    request = compiled(access, "CopyObject", CopySource=source, StorageClass="STANDARD_IA")
+    request = compiled(access, "CopyObject", CopySource=source, StorageClass="STANDARD_IA", Key=TARGET)
     signer = Signer(request, TEMPORARY)
 
-    for key in AWKWARD:
-        sent = read(signer.wire(key, version or ""))
+    for key, target in zip(AWKWARD, reversed(AWKWARD), strict=True):
+        sent = read(signer.wire(key, version or "", target))
 
         assert unquote(sent.headers["x-amz-copy-source"].partition("?")[0]) == f"lake/{key}"
+        assert unquote(sent.target).endswith(f"/{target}")
         assert sent.headers["authorization"] == authorized_by_botocore(
             sent, request.origin.tls, TEMPORARY, access.region
         ), key
+
+
+@pytest.mark.parametrize("etag", ['"0123abcd-6"', "*", 'W/"a"', '"=%2F&<>"'])
+def test_authorization_is_botocores_for_an_etag(access: S3Access, etag: str) -> None:
+    sent = read(Signer(compiled(access, "DeleteObject", IfMatch=ETAG), PERMANENT).wire("a b", etag=etag))
+
+    assert sent.headers["if-match"] == etag
+    assert sent.headers["authorization"] == authorized_by_botocore(sent, access is AMAZON, PERMANENT, access.region)
 
 
 @settings(max_examples=200, deadline=None)
