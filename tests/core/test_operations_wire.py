@@ -10,15 +10,16 @@ import botocore
 import botocore.awsrequest
 import botocore.compat
 import botocore.config
+import botocore.session
 import pytest
 
 from airflow_s3batch.core.operations import (
     CopyObject,
     DeleteObjectTagging,
     Grant,
-    Operation,
     PutObjectAcl,
     PutObjectTagging,
+    RequestOperation,
     RestoreObject,
 )
 
@@ -27,7 +28,11 @@ XML = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 
 
-def sent(operation: Operation, *, version: str | None = None) -> botocore.awsrequest.AWSPreparedRequest:
+COPY = botocore.session.Session().get_service_model("s3").shape_for("CopyObjectRequest")
+NEWEST = "IfNoneMatch" in COPY.members  # type: ignore[attr-defined]
+
+
+def sent(operation: RequestOperation, *, version: str | None = None) -> botocore.awsrequest.AWSPreparedRequest:
     """The request that boto3 makes of the operation on ``source``'s ``a b``."""
     requests = []
 
@@ -75,7 +80,7 @@ def body(request: botocore.awsrequest.AWSPreparedRequest) -> str:
         (CopyObject("target", target_prefix="p"), "PUT", "/target/pa%20b"),
     ],
 )
-def test_an_object_is_one_request(operation: Operation, method: str, target: str) -> None:
+def test_an_object_is_one_request(operation: RequestOperation, method: str, target: str) -> None:
     request = sent(operation)
     url = urlsplit(request.url)
 
@@ -86,7 +91,7 @@ def test_an_object_is_one_request(operation: Operation, method: str, target: str
 @pytest.mark.parametrize(
     "operation", [PutObjectTagging({}), DeleteObjectTagging(), PutObjectAcl("private"), RestoreObject()]
 )
-def test_a_version_is_asked_for_by_its_id(operation: Operation) -> None:
+def test_a_version_is_asked_for_by_its_id(operation: RequestOperation) -> None:
     assert "versionId=v1" in urlsplit(sent(operation, version="v1").url).query.split("&")
 
 
@@ -128,7 +133,7 @@ def test_grants_are_sent_with_the_owner(grantee: dict[str, str], told: str) -> N
         (RestoreObject(tier="STANDARD"), "<GlacierJobParameters><Tier>Standard</Tier></GlacierJobParameters>"),
     ],
 )
-def test_a_restore_says_days_and_tier(operation: Operation, told: str) -> None:
+def test_a_restore_says_days_and_tier(operation: RequestOperation, told: str) -> None:
     assert body(sent(operation)) == f"<RestoreRequest {XML}>{told}</RestoreRequest>"
 
 
@@ -194,11 +199,21 @@ def test_a_copy_of_a_version_names_it_in_its_source() -> None:
                 "x-amz-copy-source-if-unmodified-since": "Mon, 01 Jun 2026 00:00:00 GMT",
             },
         ),
+        ({"annotations": "EXCLUDE"}, {"x-amz-object-annotation-directive": "EXCLUDE"}),
+        ({"event_hold": "OFF"}, {"x-amz-object-lock-event-hold": "OFF"}),
+        (
+            {"event_hold": "ON", "event_hold_days": 30},
+            {"x-amz-object-lock-event-hold": "ON", "x-amz-object-lock-event-hold-duration-days": "30"},
+        ),
+        ({"event_hold": "ON", "event_hold_years": 2}, {"x-amz-object-lock-event-hold-duration-years": "2"}),
         ({"redirect_location": "/x"}, {"x-amz-website-redirect-location": "/x"}),
+        ({"overwrite": False}, {"If-None-Match": "*"}),
         ({"requester_pays": True}, {"x-amz-request-payer": "requester"}),
     ],
 )
 def test_a_copys_parameters_are_headers(arguments: dict[str, Any], headers: dict[str, str]) -> None:
+    if not NEWEST and arguments.keys() & {"annotations", "event_hold", "overwrite"}:
+        pytest.skip("this botocore doesn't know that member of CopyObject yet")
     request = sent(CopyObject("target", **arguments))
 
     assert {name: header(request, name) for name in headers} == headers

@@ -18,6 +18,7 @@ from airflow_s3batch.core.operations import (
     Operation,
     PutObjectAcl,
     PutObjectTagging,
+    RequestOperation,
     RestoreObject,
     operation_from_aws,
 )
@@ -103,7 +104,9 @@ def test_an_operations_json_is_a_job_operation_of_awss_model(operation: Operatio
 
 
 @given(OPERATIONS, st.text(min_size=1, max_size=20), st.none() | NAMES)
-def test_a_request_looks_into_neither_key_nor_version(operation: Operation, key: str, version: str | None) -> None:
+def test_a_request_looks_into_neither_key_nor_version(
+    operation: RequestOperation, key: str, version: str | None
+) -> None:
     _, compiled = operation.request("source", "\ue000", "\ue001" if version is not None else None)
     filled = json.dumps(compiled, ensure_ascii=False, sort_keys=True)
     filled = filled.replace("\ue000", json.dumps(key, ensure_ascii=False)[1:-1]).replace("\ue001", str(version))

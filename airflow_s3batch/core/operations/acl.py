@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.location import is_template
-from airflow_s3batch.core.operations.base import Operation, with_version
+from airflow_s3batch.core.operations.base import RequestOperation, with_version
 from airflow_s3batch.core.values import Text, Value, known_arguments, one_of
 
 __all__ = ["CannedAcl", "Grant", "PutObjectAcl", "grant_headers"]
@@ -104,7 +104,7 @@ def grant_headers(grants: tuple[Grant, ...]) -> dict[str, str]:
     return {name: ", ".join(who) for name, who in headers.items()}
 
 
-class PutObjectAcl(Operation):
+class PutObjectAcl(RequestOperation):
     """Replace every object's ACL: ``PutObjectAcl("bucket-owner-full-control")``, or with grants.
 
     Args:

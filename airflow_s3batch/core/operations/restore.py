@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import field_validator
+from pydantic import StrictBool, field_validator
 from typing_extensions import Self
 
 from airflow_s3batch.core.errors import InvalidInput
-from airflow_s3batch.core.operations.base import Operation, with_version
+from airflow_s3batch.core.operations.base import RequestOperation, with_version
 from airflow_s3batch.core.values import Text, WholeNumber, known_arguments, one_of
 
 __all__ = ["RestoreObject"]
@@ -16,7 +16,7 @@ __all__ = ["RestoreObject"]
 _DAYS_MOST = 2**31 - 1
 
 
-class RestoreObject(Operation):
+class RestoreObject(RequestOperation):
     """Start to restore every object from its archive: ``RestoreObject(days=7, tier="BULK")``.
 
     It is done when S3 has taken the request; the restored copy is there minutes to days later, depending on class and
@@ -27,6 +27,7 @@ class RestoreObject(Operation):
         days: how many days the restored copy stays (at least 1) for GLACIER and DEEP_ARCHIVE; None for the archive
             tiers of INTELLIGENT_TIERING, which return for good.
         tier: ``STANDARD`` or ``BULK`` (cheaper, slower), as AWS's batch jobs have it.
+        wait: whether `s3_batch_job` waits, at its end, until all the objects can be read. It is no part of the job.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-initiate-restore-object.html
     """
@@ -35,9 +36,10 @@ class RestoreObject(Operation):
 
     days: WholeNumber | None = None
     tier: Annotated[Text, one_of("BULK", "STANDARD")] = "BULK"
+    wait: StrictBool = False
 
-    def __init__(self, days: int | str | None = None, *, tier: str = "BULK") -> None:
-        super().__init__(days=days, tier=tier)
+    def __init__(self, days: int | str | None = None, *, tier: str = "BULK", wait: bool = False) -> None:
+        super().__init__(days=days, tier=tier, wait=wait)
 
     @field_validator("days")
     @classmethod

@@ -10,13 +10,13 @@ from typing_extensions import Self
 
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.location import is_template
-from airflow_s3batch.core.operations.base import Operation, with_version
+from airflow_s3batch.core.operations.base import RequestOperation, with_version
 from airflow_s3batch.core.values import Text, known_arguments
 
-__all__ = ["DeleteObjectTagging", "PutObjectTagging", "check_tags", "tag_set", "tags_of"]
+__all__ = ["MOST_TAGS", "DeleteObjectTagging", "PutObjectTagging", "check_tags", "tag_set", "tags_of"]
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
-_MOST_TAGS = 10
+MOST_TAGS = 10
 _KEY_LENGTH, _VALUE_LENGTH = 128, 256
 # AWS's pattern [\p{L}\p{Z}\p{N}_.:/=+\-@]: letters, spaces and numbers of every script, and these.
 _ALLOWED = re.compile(r"[\w\s.:/=+\-@]*")
@@ -29,8 +29,8 @@ def check_tags(tags: dict[str, str]) -> dict[str, str]:
     Raises:
         InvalidInput: too many, too long, or with characters that S3 refuses.
     """
-    if len(tags) > _MOST_TAGS:
-        raise InvalidInput(f"{len(tags)} tags; S3 allows {_MOST_TAGS} an object")
+    if len(tags) > MOST_TAGS:
+        raise InvalidInput(f"{len(tags)} tags; S3 allows {MOST_TAGS} an object")
     for key, value in tags.items():
         if is_template(key) or is_template(value):
             continue
@@ -70,7 +70,7 @@ def tags_of(name: str, given: Any) -> dict[str, str]:
     return tags
 
 
-class PutObjectTagging(Operation):
+class PutObjectTagging(RequestOperation):
     """Replace every object's tags by these: ``PutObjectTagging({"tier": "cold"})``.
 
     Tags that an object has and that aren't named here are gone afterwards, as with AWS's S3PutObjectTagging.
@@ -109,7 +109,7 @@ class PutObjectTagging(Operation):
         return cls(tags_of(cls.__name__, arguments.get("TagSet", [])))
 
 
-class DeleteObjectTagging(Operation):
+class DeleteObjectTagging(RequestOperation):
     """Remove every object's tags: ``DeleteObjectTagging()``.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-delete-object-tagging.html
