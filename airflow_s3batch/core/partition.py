@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 __all__ = ["MAX_PARTITIONS", "ROWS_PER_PARTITION", "Mark", "Marks", "Partition", "split"]
@@ -24,7 +24,7 @@ class Mark(NamedTuple):
     row: int
     """1-based number of the row that begins here (rows + 1 at the end)."""
     offset: int
-    """Where it begins in the manifest's bytes."""
+    """Its position, in the manifest's own unit: in a CSV file the byte; what else there is, its reader says."""
 
 
 class Partition(NamedTuple):
@@ -36,16 +36,16 @@ class Partition(NamedTuple):
     """1-based."""
     rows: int
     start: int
-    """First byte."""
+    """The first row's position, in the manifest's own unit."""
     end: int
-    """One past the last byte."""
+    """The position of what follows the last row."""
 
 
 class Marks:
     """Collects marks while a manifest goes by: every row's at first, then every second's, fourth's … as it grows.
 
     Memory stays flat, and a partition's end is no further from where it should be than a share of the manifest (two
-    `most`-ths), or half a block.
+    `most`-ths), or half a stretch.
     """
 
     def __init__(self, most: int = _MARKS_MOST) -> None:
@@ -53,16 +53,23 @@ class Marks:
         self._stride = 1
         self._marks: list[Mark] = []
 
-    def add(self, block: bytes, row: int, rows: int, offset: int) -> None:
-        """Take in a block of `rows` rows, the first of which is number `row` and begins at `offset`."""
+    def add(self, row: int, rows: int, offset: int, begins: Callable[[int, int], Sequence[int]]) -> None:
+        """Take in a stretch of `rows` rows, the first of which is number `row`.
+
+        Args:
+            row: the first row's number.
+            rows: how many there are.
+            offset: where the stretch begins.
+            begins: ``begins(first, step)`` gives the positions of every `step`-th row from the one after `first` others
+                on. It is asked while the manifest is small: finding the rows of a block of CSV costs a quarter of what
+                checking it does.
+        """
         first = -(row - 1) % self._stride  # the first of them whose 0-based number the stride divides
-        if self._stride >= _COARSE:
-            # Finding rows in a block costs a quarter of what checking it does.
-            if first < rows:
+        if first < rows:
+            if self._stride >= _COARSE:
                 self._marks.append(Mark(row, offset))
-        else:
-            before = list(accumulate(map(len, block.split(b"\n")), initial=offset))  # without the newlines: one a row
-            self._marks += [Mark(row + at, before[at] + at) for at in range(first, rows, self._stride)]
+            else:
+                self._marks += map(Mark, range(row + first, row + rows, self._stride), begins(first, self._stride))
         while len(self._marks) > self._most:
             del self._marks[1::2]
             self._stride *= 2

@@ -1,8 +1,8 @@
 """Rows of the completion report, Report_CSV_20180820.
 
 ``Bucket, Key, VersionId, TaskStatus, HTTPStatusCode, ErrorCode, ResultMessage``: CSV without a header, CRLF, quoted
-where RFC 4180 needs it, the key byte for byte as the manifest spells it. That is the order of AWS's live reports, and
-not that of the ReportSchema they declare, which has ErrorCode before HTTPStatusCode; both are read.
+where RFC 4180 needs it, the key as the manifest spells it (`Entry.manifest_key`). That is the order of AWS's live
+reports, and not that of the ReportSchema they declare, which has ErrorCode before HTTPStatusCode; both are read.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-job-status.html
 """
@@ -12,13 +12,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 from airflow_s3batch.core.errors import ReportError
 from airflow_s3batch.core.rows import Entry, Outcome
 
-__all__ = ["SCHEMA", "read_results", "result_rows"]
+__all__ = ["REPORT_FORMAT", "SCHEMA", "read_results", "result_rows"]
 
+REPORT_FORMAT = "Report_CSV_20180820"
+"""AWS's name of it."""
 SCHEMA = "Bucket, Key, VersionId, TaskStatus, ErrorCode, HTTPStatusCode, ResultMessage"
 """ReportSchema, as AWS's report manifests declare it."""
 
@@ -63,12 +65,15 @@ def _quoted(outcomes: Sequence[Outcome], status: str) -> str:
     return text.getvalue()
 
 
-def read_results(body: bytes, place: str, first_row: int = 1) -> Iterator[Outcome]:
+def read_results(body: bytes, place: str, first_row: int = 1, *, plus_is_space: bool = False) -> Iterator[Outcome]:
     """Read a result file back. Entries are numbered from `first_row`; `place` names the file in errors.
+
+    A ``+`` in a key stands for itself, or for a space.
 
     Raises:
         ReportError: it isn't one; names the line.
     """
+    decode = unquote_plus if plus_is_space else unquote
     try:
         lines = csv.reader(io.StringIO(body.decode("utf-8"), newline=""), strict=True)
         for row, fields in enumerate(lines, start=first_row):
@@ -76,7 +81,7 @@ def read_results(body: bytes, place: str, first_row: int = 1) -> Iterator[Outcom
                 raise ReportError(f"{place}, line {lines.line_num}: not a row of a completion report")
             bucket, key, version, status, fifth, sixth, message = fields
             http_status, code = (sixth, fifth) if _is_number(sixth) and not _is_number(fifth) else (fifth, sixth)
-            entry = Entry(row, bucket, unquote(key), version or None, key)
+            entry = Entry(row, bucket, decode(key), version or None, key)
             yield Outcome(
                 entry, status == "succeeded", int(http_status) if _is_number(http_status) else 0, code, message
             )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_s3batch.core.errors import ManifestError
 from airflow_s3batch.core.manifest.csv_rows import CsvRows, _Odd
+from airflow_s3batch.core.manifest.layout import CsvLayout
 from airflow_s3batch.core.rows import Entry
 
 FIELDS = st.sampled_from(
@@ -78,8 +79,8 @@ def test_what_was_written_is_read(manifest: tuple[tuple[str, ...], list[Entry], 
     fields, entries, file = manifest
     moved = [entry._replace(row=entry.row + first - 1) for entry in entries]
 
-    assert CsvRows("s3://lake/m.csv", fields).entries(file, first) == moved
-    assert CsvRows("s3://lake/m.csv", fields).check(file, first) == len(entries)
+    assert CsvRows("s3://lake/m.csv", CsvLayout(fields)).entries(file, first) == moved
+    assert CsvRows("s3://lake/m.csv", CsvLayout(fields)).check(file, first) == (len(entries), len(entries), None)
 
 
 class RowByRow(CsvRows):
@@ -91,7 +92,7 @@ class RowByRow(CsvRows):
 
 def exactly(fields: tuple[str, ...], file: bytes) -> list[Entry] | str:
     """The entries, or what is wrong, of a file read a row at a time."""
-    reader, entries = RowByRow("s3://lake/m.csv", fields), []
+    reader, entries = RowByRow("s3://lake/m.csv", CsvLayout(fields)), []
     lines = file.split(b"\n")
     try:
         for row, line in enumerate(lines if lines[-1] else lines[:-1], 1):
@@ -103,8 +104,8 @@ def exactly(fields: tuple[str, ...], file: bytes) -> list[Entry] | str:
 
 def at_once(fields: tuple[str, ...], file: bytes) -> list[Entry] | str:
     try:
-        entries = CsvRows("s3://lake/m.csv", fields).entries(file, 1)
-        assert CsvRows("s3://lake/m.csv", fields).check(file, 1) == len(entries)
+        entries = CsvRows("s3://lake/m.csv", CsvLayout(fields)).entries(file, 1)
+        assert CsvRows("s3://lake/m.csv", CsvLayout(fields)).check(file, 1).rows == len(entries)
     except ManifestError as error:
         return str(error)
     return entries
@@ -128,13 +129,13 @@ def test_checking_and_reading_agree(fields: tuple[str, ...], file: bytes) -> Non
             return str(error)
         return ""
 
-    reader = CsvRows("s3://lake/m.csv", fields)
-    assert verdict(CsvRows("s3://lake/m.csv", fields).check) == verdict(reader.entries)
+    reader = CsvRows("s3://lake/m.csv", CsvLayout(fields))
+    assert verdict(CsvRows("s3://lake/m.csv", CsvLayout(fields)).check) == verdict(reader.entries)
 
 
 @given(manifests())
 def test_an_entrys_key_is_what_its_spelling_decodes_to(manifest: tuple[tuple[str, ...], list[Entry], bytes]) -> None:
     fields, _, file = manifest
 
-    for entry in CsvRows("s3://lake/m.csv", fields).entries(file, 1):
+    for entry in CsvRows("s3://lake/m.csv", CsvLayout(fields)).entries(file, 1):
         assert entry.key.encode() == unquote_to_bytes(entry.manifest_key)

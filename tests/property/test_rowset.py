@@ -79,3 +79,10 @@ def test_a_million_rows_in_order_are_one_interval() -> None:
 def test_its_repr_is_short_whatever_it_holds() -> None:
     assert repr(RowSet([1, 2, 3, 9])) == "RowSet(1-3,9)"
     assert len(repr(RowSet(range(0, 10_000, 2)))) < 220
+
+
+@given(rows, rows)
+def test_difference_is_that_of_sets(some: list[int], others: list[int]) -> None:
+    left = RowSet(some) - RowSet(others)
+    assert left == RowSet(set(some) - set(others))
+    assert len(left) == len(set(some) - set(others))

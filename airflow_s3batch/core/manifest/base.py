@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
+from airflow_s3batch.core.errors import InvalidInput
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.partition import Mark, Partition
 from airflow_s3batch.core.rows import Entry
 from airflow_s3batch.core.values import Value
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Manifest", "Survey"]
 
@@ -23,7 +28,7 @@ class Survey(NamedTuple):
     marks: list[Mark]
     """Places where the manifest can be cut, in order: the first row's and, last, the end's."""
     buckets: tuple[str, ...]
-    """The buckets that occur, up to 100, in order of appearance."""
+    """The buckets that occur, all of them, in order of appearance."""
     warnings: tuple[str, ...]
     """What a person should know and no rule forbids (a bare ``+`` in keys)."""
 
@@ -51,6 +56,16 @@ class Manifest(Value):
         """
         raise NotImplementedError
 
+    async def resolve(self, s3: S3Calls, place: S3Location, now: datetime) -> Manifest:  # noqa: ARG002 - others do
+        """The manifest to read: this one; or the pinned list, written to the folder `place`, of what this one asks for.
+
+        `now` is the time of prepare.
+
+        Raises:
+            ManifestError: nothing was found, or the list can't be written.
+        """
+        return self
+
     async def survey(self, s3: S3Calls) -> Survey:
         """Read the pinned manifest once: check and count every row, and find places to cut it.
 
@@ -60,13 +75,49 @@ class Manifest(Value):
         """
         raise NotImplementedError
 
-    def read(self, s3: S3Calls, partition: Partition) -> AsyncIterator[list[Entry]]:
+    async def find_columns(self, s3: S3Calls, wanted: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - as `batches`
+        """Which of these columns the pinned manifest has, so that `read` can tell what stands in them.
+
+        They are found by S3 Inventory's names (``size``, ``e_tag``), in upper and lower case, with and without
+        underscores. Of a manifest of several files the first one tells.
+
+        Raises:
+            ManifestError: none of them, or several of one name; says which columns there are.
+            InvalidInput: rows of such a manifest have no columns to speak of.
+        """
+        raise InvalidInput(f"{type(self).__name__} has no columns beside bucket, key and version: nothing to look up")
+
+    def read(self, s3: S3Calls, partition: Partition, columns: Sequence[str] = ()) -> AsyncIterator[list[Entry]]:
         """The partition's entries in order, in lists of some thousands.
+
+        With `columns` they are `FactualEntry`s, which tell what stands in these; plain ones if a file has none of them.
 
         Raises:
             ManifestError, ManifestChanged: as for `survey`.
         """
         raise NotImplementedError
+
+    async def check(self, s3: S3Calls) -> None:
+        """Look quickly, as every run does every few seconds, whether the pinned manifest is still what it was.
+
+        What this can't see, reading finds out.
+
+        Raises:
+            ManifestError, ManifestChanged: as for `survey`.
+        """
+
+    def batches(self, s3: S3Calls) -> AsyncIterator[pa.RecordBatch]:  # noqa: ARG002 - manifests with columns need it
+        """The pinned manifest's rows with all their columns, in order: as many rows as `survey` counts.
+
+        Columns have S3 Inventory's snake_case names: ``bucket``, ``key`` (decoded) and, where the manifest has them,
+        ``version_id``, ``is_latest`` and ``is_delete_marker`` (bool), ``size`` (int64), ``last_modified_date``
+        (timestamp in UTC), ``e_tag``, ``storage_class``, …; what is none of these has the file's own name and type.
+
+        Raises:
+            InvalidInput: rows of such a manifest have no columns to speak of.
+            ManifestError, ManifestChanged: as for `survey`.
+        """
+        raise InvalidInput(f"{type(self).__name__} has no columns beside bucket, key and version: nothing to filter by")
 
     def arguments(self) -> dict[str, Any]:
         """The manifest as AWS's JobManifest: ``{"Spec": {"Format", "Fields"}, "Location": {"ObjectArn", "ETag"}}``."""

@@ -1,43 +1,55 @@
-"""`CsvManifest`: a CSV file that lists objects, AWS's ``S3BatchOperations_CSV_20180820``."""
+"""`CsvManifest`: a CSV file that lists objects, AWS's ``S3BatchOperations_CSV_20180820`` and somewhat beyond."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+import csv
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, ManifestError, printable
 from airflow_s3batch.core.location import S3Location, is_template
 from airflow_s3batch.core.manifest.base import Manifest, Survey
-from airflow_s3batch.core.manifest.csv_rows import CsvRows
+from airflow_s3batch.core.manifest.csv_file import CsvFile
+from airflow_s3batch.core.manifest.data_file import batches_of, columns_of, entries_of, survey_of
+from airflow_s3batch.core.manifest.layout import CsvLayout
+from airflow_s3batch.core.manifest.naming import bucket_of_all, check_bucket_or_column, column_at, found_column
 from airflow_s3batch.core.manifest.object import ManifestObject
-from airflow_s3batch.core.partition import Marks, Partition
+from airflow_s3batch.core.partition import Partition
 from airflow_s3batch.core.rows import Entry
-from airflow_s3batch.core.values import Text, known_arguments
+from airflow_s3batch.core.values import Flag, Text, known_arguments
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["CsvManifest"]
 
-CsvField = Literal["Ignore", "Bucket", "Key", "VersionId"]
+_NAMES_TAKEN = frozenset({"Bucket", "Key", "VersionId", "bucket", "key", "version_id"})
 
-_BLOCK = 64 * 1024
-"""Bytes of whole rows that are worked on at once: about a thousand rows, which stay in the processor's cache."""
-_ROW_MOST = 1024 * 1024
-"""Bytes of a row; a longer one is no manifest's."""
+CsvField = Literal["Ignore", "Bucket", "Key", "VersionId"]
 
 
 class CsvManifest(Manifest):
     """A CSV file in S3 that lists objects: ``CsvManifest("s3://lake/manifests/today.csv")``.
 
-    One row an object, no header, UTF-8 without BOM, the same columns in every row, keys percent-encoded
-    (``quote(key, safe="/")``). A ``+`` in a key means a plus sign: write a space as ``%20``. All
+    One row an object, UTF-8, the same columns in every row, keys percent-encoded
+    (``quote(key, safe="/")``). A ``+`` in a key means a plus sign: write a space as ``%20``. Plain text or gzip. All
     rows are checked before anything is touched.
 
     Args:
         uri: ``s3://bucket/key`` of the file.
         fields: what the columns are, in order: ``Bucket``, ``Key``, ``VersionId``, ``Ignore``.
+            If not given: Bucket and Key.
+        header: the first row names the columns; they are found by their names then, unless `fields` says what they are.
+        bucket: with a header, the bucket column's name (``Bucket`` or ``bucket`` if not given); or ``s3://name``, the
+            bucket of all rows.
+        key: with a header, the key column's name (``Key`` or ``key`` if not given).
+        version: with a header, the version column's name (``VersionId`` or ``version_id``, where there is one).
         etag: run only if the file's ETag is this one; the file's at the time of prepare if not given.
         version_id: this version of the file; the current one if not given.
 
@@ -47,7 +59,11 @@ class CsvManifest(Manifest):
     aws_format: ClassVar[str] = "S3BatchOperations_CSV_20180820"
 
     uri: Text
-    fields: tuple[CsvField, ...] = ("Bucket", "Key")
+    fields: tuple[CsvField, ...] | None = ("Bucket", "Key")
+    header: Flag = False
+    bucket: Text | None = None
+    key: Text | None = None
+    version: Text | None = None
     etag: Annotated[Text, Field(min_length=1, max_length=1024)] | None = None
     version_id: Annotated[Text, Field(min_length=1, max_length=2000)] | None = None
 
@@ -55,11 +71,26 @@ class CsvManifest(Manifest):
         self,
         uri: str,
         *,
-        fields: Sequence[str] = ("Bucket", "Key"),
+        fields: Sequence[str] | None = None,
+        header: bool | str = False,
+        bucket: str | None = None,
+        key: str | None = None,
+        version: str | None = None,
         etag: str | None = None,
         version_id: str | None = None,
     ) -> None:
-        super().__init__(uri=uri, fields=tuple(fields), etag=etag, version_id=version_id)
+        if fields is None and header in {False, "False", "false"}:
+            fields = ("Key",) if bucket is not None else ("Bucket", "Key")
+        super().__init__(
+            uri=uri,
+            fields=None if fields is None else tuple(fields),
+            header=header,
+            bucket=bucket,
+            key=key,
+            version=version,
+            etag=etag,
+            version_id=version_id,
+        )
 
     @field_validator("uri")
     @classmethod
@@ -70,14 +101,31 @@ class CsvManifest(Manifest):
 
     @field_validator("fields")
     @classmethod
-    def _check_fields(cls, fields: tuple[CsvField, ...]) -> tuple[CsvField, ...]:
-        for name in ("Bucket", "Key"):
-            if name not in fields:
-                raise InvalidInput(f"Required fields are missing in the schema: {name}")
+    def _check_fields(cls, fields: tuple[CsvField, ...] | None) -> tuple[CsvField, ...] | None:
         for name in ("Bucket", "Key", "VersionId"):
-            if fields.count(name) > 1:
+            if (fields or ()).count(name) > 1:
                 raise InvalidInput(f"{name} can be one column only; name the others Ignore")
         return fields
+
+    @field_validator("bucket")
+    @classmethod
+    def _check_bucket(cls, bucket: str | None) -> str | None:
+        return check_bucket_or_column(bucket)
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        if self.fields is None:
+            return self
+        everywhere = self.bucket is not None and (is_template(self.bucket) or bucket_of_all(self.bucket) is not None)
+        for name in ("Key",) if everywhere else ("Bucket", "Key"):
+            if name not in self.fields:
+                raise InvalidInput(f"Required fields are missing in the schema: {name}")
+        named = {"bucket": None if everywhere else self.bucket, "key": self.key, "version": self.version}
+        if wrong := [name for name, column in named.items() if column is not None]:
+            raise InvalidInput(f"{wrong[0]} names a column: say header=True, and leave fields out")
+        if everywhere and "Bucket" in self.fields:
+            raise InvalidInput("bucket and the field Bucket both tell the bucket; name the column Ignore")
+        return self
 
     @property
     def location(self) -> S3Location:
@@ -85,73 +133,133 @@ class CsvManifest(Manifest):
         return S3Location.parse(self.uri)
 
     async def pin(self, s3: S3Calls) -> Self:
-        """See `Manifest.pin`."""
+        """See `Manifest.pin`; columns that a header names have then been found."""
         found = await ManifestObject.find(s3, self.location, self.etag, self.version_id)
-        return type(self)(self.uri, fields=self.fields, etag=found.etag, version_id=found.version_id)
+        fields: Sequence[str] | None = self.fields
+        bucket = self.bucket
+        if fields is None:
+            fields = self._found_in(await self._header(found, s3))
+            bucket = bucket if bucket_of_all(bucket) else None
+        return type(self)(
+            self.uri,
+            fields=fields,
+            header=self.header,
+            bucket=bucket,
+            etag=found.etag,
+            version_id=found.version_id,
+        )
 
     async def survey(self, s3: S3Calls) -> Survey:
         """See `Manifest.survey`."""
-        found = await ManifestObject.find(s3, self.location, self.etag, self.version_id)
-        reader, marks = CsvRows(self.uri, self.fields), Marks()
-        row, offset = 1, 0
-        async for block in self._blocks(found, s3, 0, found.size):
-            rows = reader.check(block, row)
-            marks.add(block, row, rows, offset)
-            row += rows
-            offset += len(block)
-        return Survey(row - 1, marks.ended(row, offset), reader.buckets, reader.warnings)
+        return await survey_of(self.uri, [CsvFile(self._pinned, self._layout)], s3)
 
-    async def read(self, s3: S3Calls, partition: Partition) -> AsyncIterator[list[Entry]]:
+    async def find_columns(self, s3: S3Calls, wanted: Sequence[str]) -> tuple[str, ...]:
+        """See `Manifest.find_columns`."""
+        return await columns_of(self.uri, [CsvFile(self._pinned, await self._named_layout(s3))], s3, wanted)
+
+    async def read(
+        self, s3: S3Calls, partition: Partition, columns: Sequence[str] = ()
+    ) -> AsyncGenerator[list[Entry], None]:
         """See `Manifest.read`."""
-        if self.etag is None:
-            raise InvalidInput(f"{printable(self.uri)} has to be pinned before it is read")
-        found = ManifestObject(self.location, self.etag.strip('"'), self.version_id)
-        reader, row = CsvRows(self.uri, self.fields), partition.first_row
-        async for block in self._blocks(found, s3, partition.start, partition.end):
-            entries = reader.entries(block, row)
-            row += len(entries)
-            yield entries
+        layout = replace(await self._named_layout(s3), facts=tuple(columns)) if columns else self._layout
+        async with aclosing(entries_of([CsvFile(self._pinned, layout)], s3, partition)) as entries:
+            async for some in entries:
+                yield some
 
-    async def _blocks(self, found: ManifestObject, s3: S3Calls, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from start to end, in blocks of whole rows."""
-        rest = b""
-        async for piece in found.ranges(s3, start, end):
-            data, at = rest + piece, 0
-            while len(data) - at > _BLOCK:
-                cut = data.rfind(b"\n", at, at + _BLOCK) + 1 or data.find(b"\n", at + _BLOCK) + 1
-                if not cut:
-                    break
-                yield data[at:cut]
-                at = cut
-            cut = max(at, data.rfind(b"\n") + 1)
-            if cut > at:
-                yield data[at:cut]
-            rest = data[cut:]
-            if len(rest) > _ROW_MOST:
-                raise ManifestError(self.uri, f"a row of over {_ROW_MOST} bytes; is this a CSV file, uncompressed?")
-        if rest:
-            yield rest
+    async def check(self, s3: S3Calls) -> None:
+        """See `Manifest.check`."""
+        await self._pinned.looked_at(s3)
+
+    async def batches(self, s3: S3Calls) -> AsyncIterator[pa.RecordBatch]:
+        """See `Manifest.batches`."""
+        async with aclosing(batches_of([CsvFile(self._pinned, await self._named_layout(s3))], s3)) as batches:
+            async for batch in batches:
+                yield batch
+
+    @property
+    def _pinned(self) -> ManifestObject:
+        if self.etag is None or self.fields is None:
+            raise InvalidInput(f"{printable(self.uri)} has to be pinned before it is read")
+        return ManifestObject(self.location, self.etag.strip('"'), self.version_id)
+
+    @property
+    def _layout(self) -> CsvLayout:
+        return CsvLayout(self.fields or (), bucket_of_all(self.bucket), header=self.header is True)
+
+    async def _named_layout(self, s3: S3Calls) -> CsvLayout:
+        """The layout with the names that the header, if there is one, gives the other columns."""
+        layout = self._layout
+        if not layout.header:
+            return layout
+        names = await self._header(self._pinned, s3)
+        if len(names) != len(layout.fields):
+            wrong = f"the header names {len(names)} columns instead of {len(layout.fields)}"
+            raise ManifestError(self.uri, f"{wrong} ({','.join(layout.fields)})", row=1)
+        # A column that has the name of bucket, key or version and isn't it is left out.
+        told = (
+            name if field == "Ignore" and name not in _NAMES_TAKEN else field
+            for name, field in zip(names, layout.fields, strict=True)
+        )
+        return replace(layout, fields=tuple(told))
+
+    async def _header(self, found: ManifestObject, s3: S3Calls) -> list[str]:
+        """The names in the first row.
+
+        Raises:
+            ManifestError: they can't be read.
+        """
+        row = await CsvFile(found, CsvLayout(())).header(s3)
+        try:
+            return next(csv.reader([row.decode("utf-8-sig").removesuffix("\r")], strict=True), [])
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ManifestError(self.uri, f"the header can't be read ({error})", row=1) from None
+
+    def _found_in(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The fields, by the names in the header."""
+        fields = ["Ignore"] * len(names)
+        if bucket_of_all(self.bucket) is None:
+            fields[found_column(self.uri, names, self.bucket, "Bucket")] = "Bucket"
+        if (version := column_at(self.uri, names, self.version, "VersionId")) is not None:
+            fields[version] = "VersionId"
+        fields[found_column(self.uri, names, self.key, "Key")] = "Key"
+        return tuple(fields)
 
     def arguments(self) -> dict[str, Any]:
-        """AWS's JobManifest; a URI that is still a template stands in ObjectArn whole."""
+        """AWS's JobManifest, with our Header, Bucket, Key and VersionId in Spec where they are given.
+
+        A URI that is still a template stands in ObjectArn whole.
+        """
         location: dict[str, Any] = {"ObjectArn": self.uri if is_template(self.uri) else self.location.arn}
         if self.version_id is not None:
             location["ObjectVersionId"] = self.version_id
         if self.etag is not None:
             location["ETag"] = self.etag
-        return {"Spec": {"Format": self.aws_format, "Fields": list(self.fields)}, "Location": location}
+        spec: dict[str, Any] = {"Format": self.aws_format}
+        if self.fields is not None:
+            spec["Fields"] = list(self.fields)
+        if self.header is not False:
+            spec["Header"] = self.header
+        named = {"Bucket": self.bucket, "Key": self.key, "VersionId": self.version}
+        return {
+            "Spec": {**spec, **{name: told for name, told in named.items() if told is not None}},
+            "Location": location,
+        }
 
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> Self:
         """Build it from AWS's JobManifest."""
         known_arguments(cls.__name__, arguments, {"Spec", "Location"})
         spec, location = arguments["Spec"], arguments.get("Location") or {}
-        known_arguments(cls.__name__, spec, {"Format", "Fields"})
+        known_arguments(cls.__name__, spec, {"Format", "Fields", "Header", "Bucket", "Key", "VersionId"})
         known_arguments(cls.__name__, location, {"ObjectArn", "ObjectVersionId", "ETag"})
         arn = location.get("ObjectArn", "")
         return cls(
             S3Location.from_arn(arn).uri if arn.startswith("arn:") else arn,
-            fields=spec.get("Fields", ()),
+            fields=spec.get("Fields", None if spec.get("Header") else ()),
+            header=spec.get("Header", False),
+            bucket=spec.get("Bucket"),
+            key=spec.get("Key"),
+            version=spec.get("VersionId"),
             etag=location.get("ETag"),
             version_id=location.get("ObjectVersionId"),
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_s3batch.core.calls import S3Calls
@@ -16,6 +16,7 @@ __all__ = ["ManifestObject"]
 
 _PIECE = 1024 * 1024
 """Bytes a GET asks for (8 MiB cost 26 MB of memory more); one is fetched while the one before is worked on."""
+_HEAD, _GZIP = "bytes=0-1", b"\x1f\x8b"
 _FORBIDDEN, _MISSING, _NOT_AS_PINNED, _NOT_IN_RANGE = 403, 404, 412, 416
 
 
@@ -28,6 +29,9 @@ class ManifestObject:
     """Without quotes."""
     version_id: str | None = None
     size: int = 0
+    """Bytes; 0 until it is known."""
+    gzipped: bool = False
+    """Whether it begins as gzip does."""
 
     @classmethod
     async def find(cls, s3: S3Calls, location: S3Location, etag: str | None, version_id: str | None) -> ManifestObject:
@@ -39,7 +43,7 @@ class ManifestObject:
         """
         try:
             # Not HEAD, whose errors have no body: it can't tell a missing bucket from a missing file.
-            got = await s3.call("GetObject", **_wanted(location, version_id), Range="bytes=0-0")
+            got = await s3.call("GetObject", **_wanted(location, version_id), Range=_HEAD)
         except S3Error as error:
             if error.status == _NOT_IN_RANGE:
                 raise ManifestError(location.uri, "the manifest is empty: it lists no object") from error
@@ -48,13 +52,31 @@ class ManifestObject:
         if etag is not None and etag.strip('"') != found:
             wrong = f"its ETag is {printable(found)}, not {printable(etag)}: it was changed after that ETag was noted"
             raise ManifestChanged(location.uri, wrong, code="ManifestChanged")
-        size = int(got.get("ContentRange", "").rpartition("/")[2] or len(got["Body"]))
+        size = _size(got)
         if size == 0:
             raise ManifestError(location.uri, "the manifest is empty: it lists no object")
         version = got.get("VersionId")
-        return cls(location, found, version_id if version in {None, "null"} else version, size)
+        version_id = version_id if version in {None, "null"} else version
+        return cls(location, found, version_id, size, got["Body"][:2] == _GZIP)
 
-    async def ranges(self, s3: S3Calls, start: int, end: int) -> AsyncIterator[bytes]:
+    async def looked_at(self, s3: S3Calls) -> ManifestObject:
+        """The same object with its size, and whether it is gzip's.
+
+        Raises:
+            ManifestError, ManifestChanged: as for `ranges`.
+        """
+        got = await self._answer(s3, _HEAD)
+        return replace(self, size=_size(got), gzipped=got["Body"][:2] == _GZIP)
+
+    async def whole(self, s3: S3Calls) -> bytes:
+        """All of its bytes, where they are few.
+
+        Raises:
+            ManifestError, ManifestChanged: as for `ranges`.
+        """
+        return b"".join([piece async for piece in self.ranges(s3, 0, self.size)])
+
+    async def ranges(self, s3: S3Calls, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """The bytes from start to end, in order, in pieces of some MiB.
 
         Raises:
@@ -77,20 +99,23 @@ class ManifestObject:
                     await ahead
 
     async def _get(self, s3: S3Calls, first: int, end: int) -> bytes:
-        wanted = _wanted(self.location, self.version_id)
+        body: bytes = (await self._answer(s3, f"bytes={first}-{end - 1}"))["Body"]
+        if len(body) != end - first:
+            wrong = f"S3 sent {len(body)} bytes where {end - first} were asked for, from byte {first} on"
+            raise ManifestError(self.location.uri, wrong)
+        return body
+
+    async def _answer(self, s3: S3Calls, wanted: str) -> dict[str, Any]:
+        where = _wanted(self.location, self.version_id)
         try:
-            got = await s3.call("GetObject", **wanted, Range=f"bytes={first}-{end - 1}", IfMatch=f'"{self.etag}"')
+            got = await s3.call("GetObject", **where, Range=wanted, IfMatch=f'"{self.etag}"')
         except S3Error as error:
             if error.status in {_NOT_AS_PINNED, _NOT_IN_RANGE}:
                 raise self._changed() from error
             raise _explained(self.location, error) from error
         if got["ETag"].strip('"') != self.etag:  # not every store minds If-Match
             raise self._changed()
-        body: bytes = got["Body"]
-        if len(body) != end - first:
-            wrong = f"S3 sent {len(body)} bytes where {end - first} were asked for, from byte {first} on"
-            raise ManifestError(self.location.uri, wrong)
-        return body
+        return got
 
     def _changed(self) -> ManifestChanged:
         wrong = (
@@ -98,6 +123,10 @@ class ManifestObject:
             "no further object is touched. Prepare a new job to run it as it is now"
         )
         return ManifestChanged(self.location.uri, wrong, code="ManifestChanged")
+
+
+def _size(got: dict[str, Any]) -> int:
+    return int(got.get("ContentRange", "").rpartition("/")[2] or len(got["Body"]))
 
 
 def _wanted(location: S3Location, version_id: str | None) -> dict[str, Any]:

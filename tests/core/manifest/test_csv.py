@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import tracemalloc
 from collections.abc import Callable
@@ -103,8 +104,8 @@ def test_a_wrong_manifest_is_refused_when_it_is_written(arguments: dict[str, Any
 @pytest.mark.parametrize(
     ("manifest", "wrong"),
     [
-        ({}, r"needs Spec\.Format and Location\.ObjectArn"),
-        (None, r"needs Spec\.Format and Location\.ObjectArn"),
+        ({}, r"is no manifest: write .* with Spec\.Format and Location\.ObjectArn"),
+        (None, r"is no manifest: write .* with Spec\.Format and Location\.ObjectArn"),
         (
             {"Spec": {"Format": "S3InventoryReport_XML"}},
             "'S3InventoryReport_XML' is unknown; known are S3BatchOperations_CSV",
@@ -403,11 +404,13 @@ def test_the_first_of_several_bad_rows_is_named() -> None:
         (b"Bucket,Key\nlake,a\n", "row 1: 'Bucket,Key' is a header row; a manifest has none, remove it"),
         (b'"bucket","key"\nlake,a\n', "is a header row; a manifest has none, remove it"),
         (b"bucket, KEY \nlake,a\n", "is a header row; a manifest has none, remove it"),
-        (b"\x1f\x8b\x08\x00\x00", "row 1: the file is compressed (gzip); a manifest is plain text"),
+        (b"\x1f\x8b\x08\x00\x00", "the file is cut off: its gzip stream has no end"),
+        (b"\x1f\x8b\x08\xff" + bytes(20), "the file is no gzip file, or is damaged (Error -3 while decompressing"),
+        (gzip.compress(gzip.compress(b"lake,a\n")), "row 1: the file is compressed twice (gzip in gzip)"),
         ("lake,a\n".encode("utf-16"), "row 1: the file is UTF-16; save it as UTF-8 without a byte order mark (BOM)"),
         (b"\n", "row 1: a blank line; remove it"),
         (b"lake,a\n\n", "row 2: a blank line; remove it"),
-        (b"x" * 2_000_000, "a row of over 1048576 bytes; is this a CSV file, uncompressed?"),
+        (b"x" * 2_000_000, "a row of over 1048576 bytes; is this a CSV file?"),
         (b"PAR1\x15\x04\x15\xff", "row 1: not UTF-8"),
     ],
 )
@@ -454,9 +457,14 @@ def test_a_plus_elsewhere_is_no_reason_to_warn() -> None:
     assert survey("a+b,lake,k,v+1\n", "Ignore", "Bucket", "Key", "VersionId").warnings == ()
 
 
-def test_buckets_are_named_in_order_up_to_a_hundred() -> None:
+def test_all_buckets_are_named_in_order() -> None:
     assert survey("lake-b,k\nlake-a,k\nlake-b,k\n").buckets == ("lake-b", "lake-a")
-    assert len(survey("".join(f"lake{number},k\n" for number in range(20_000))).buckets) == 100
+    assert len(survey("".join(f"lake{number},k\n" for number in range(10_000))).buckets) == 10_000
+
+
+def test_more_buckets_than_can_be_looked_at_are_refused() -> None:
+    with pytest.raises(ManifestError, match="names more than 10,000 buckets, and each is looked at before the job"):
+        survey("".join(f"lake{number},k\n" for number in range(10_001)))
 
 
 def test_a_survey_marks_the_first_row_and_the_end() -> None:

@@ -1,0 +1,152 @@
+"""`FilteredManifest`: the rows of another manifest for which a SQL expression is true."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import field_validator
+from typing_extensions import Self
+
+from airflow_s3batch.core.calls import S3Calls
+from airflow_s3batch.core.errors import InvalidInput, ManifestError, printable
+from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.manifest.base import Manifest
+from airflow_s3batch.core.manifest.generated import GeneratedManifest
+from airflow_s3batch.core.manifest.row_filter import RowFilter
+from airflow_s3batch.core.manifest.written import ManifestWriter, encoded
+from airflow_s3batch.core.values import Text, known_arguments
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["FilteredManifest"]
+
+_FIELDS = {"e_tag": "ETag"}
+"""Fields of S3 Inventory that aren't their column's name in camel case."""
+
+
+class FilteredManifest(GeneratedManifest):
+    """Some rows of a manifest with columns, chosen by SQL.
+
+    ``FilteredManifest(InventoryManifest("s3://…/manifest.json"), where="size > 134217728 AND key LIKE 'raw/%'")``
+
+    DuckDB evaluates the expression for each row, on a stream of columns; ``now()`` is the time of prepare. The rows
+    that are kept are written down in the job's folder. Needs ``pip install 'airflow-provider-s3batch[sql]'``.
+
+    Args:
+        manifest: an inventory, a listing, a Parquet or CSV file.
+        where: what follows WHERE in SQL: an expression about the columns of a row, which have the names of S3
+            Inventory's Parquet files (``key``, ``size``, ``last_modified_date``, ``storage_class``), or the file's own.
+    """
+
+    aws_name: ClassVar[str] = "S3FilteredManifest"
+
+    manifest: Manifest
+    where: Text
+
+    def __init__(self, manifest: Manifest, *, where: str) -> None:
+        super().__init__(manifest=manifest, where=where)
+
+    @field_validator("where")
+    @classmethod
+    def _check_where(cls, where: str) -> str:
+        if not where.strip():
+            raise InvalidInput("write an expression, as after WHERE in SQL: size > 1024")
+        return where
+
+    async def pin(self, s3: S3Calls) -> Self:
+        """See `Manifest.pin`."""
+        return self.model_copy(update={"manifest": await self.manifest.pin(s3)})
+
+    async def resolve(self, s3: S3Calls, place: S3Location, now: datetime) -> Manifest:
+        """See `Manifest.resolve`."""
+        rows = RowFilter(self.where, now)
+        manifest = await self.manifest.resolve(s3, place, now)
+        async with aclosing(manifest.batches(s3)) as batches:  # type: ignore[type-var] # batches are async generators
+            batch = await anext(batches, None)
+            while batch is not None and not batch.num_rows:  # says nothing about whether rows have versions
+                batch = await anext(batches, None)
+            columns = _Columns(manifest.location.uri, batch)
+            asked = f"{manifest.location.uri} {self.where}"
+            async with ManifestWriter(s3, place, columns.fields, now, asked=asked, of="rows") as writer:
+                while batch is not None:
+                    columns.check(batch)
+                    writer.seen += batch.num_rows
+                    kept = await asyncio.to_thread(rows.kept, batch)
+                    await writer.add(await asyncio.to_thread(_rows, kept, columns.names))
+                    batch = await anext(batches, None)
+                return await writer.finish()
+
+    def arguments(self) -> dict[str, Any]:
+        """``{"Manifest": …, "Where": "…"}``, the manifest as AWS's JobManifest or JobManifestGenerator."""
+        return {"Manifest": self.manifest.to_aws(), "Where": self.where}
+
+    @classmethod
+    def from_arguments(cls, arguments: dict[str, Any]) -> Self:
+        """Build it from `arguments`' JSON."""
+        from airflow_s3batch.core.manifest import manifest_from_aws
+
+        known_arguments(cls.aws_name, arguments, {"Manifest", "Where"})
+        if "Manifest" not in arguments:
+            raise InvalidInput(f"{cls.aws_name} needs a Manifest")
+        return cls(manifest_from_aws(arguments["Manifest"]), where=arguments.get("Where", ""))
+
+
+class _Columns:
+    """The columns that are written: all, but versions only if rows have them. Every batch has to be like the first."""
+
+    def __init__(self, uri: str, first: pa.RecordBatch | None) -> None:
+        self._uri = uri
+        self._all: list[str] = [] if first is None else list(first.schema.names)
+        self._versioned = first is not None and _versions(first) > 0
+        self.names = [name for name in self._all if name != "version_id" or self._versioned]
+        """As `Manifest.batches` calls them."""
+        self.fields = [_FIELDS.get(name, _camel(name)) for name in self.names]
+        """As an inventory's manifest.json does."""
+
+    def check(self, batch: pa.RecordBatch) -> None:
+        """See that the batch has these columns, and versions if they have.
+
+        Raises:
+            ManifestError: it hasn't.
+        """
+        if list(batch.schema.names) != self._all:
+            here, there = ", ".join(map(printable, batch.schema.names)), ", ".join(map(printable, self._all))
+            raise ManifestError(self._uri, f"its files have different columns: {there}; but also {here}")
+        if _versions(batch) != (batch.num_rows if self._versioned else 0):
+            raise ManifestError(self._uri, "some rows have a version ID and others have none; give all one, or none")
+
+
+def _versions(batch: pa.RecordBatch) -> int:
+    """How many rows name a version."""
+    if "version_id" not in batch.schema.names:
+        return 0
+    return int(batch.num_rows - batch.column("version_id").null_count)
+
+
+def _camel(name: str) -> str:
+    """A column of S3 Inventory's Parquet files as its CSV files call it."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def _rows(table: pa.Table, names: Sequence[str]) -> list[tuple[str, ...]]:
+    columns = [_texts(table.column(name)) for name in names]
+    at = names.index("key")
+    columns[at] = encoded(columns[at])
+    return list(zip(*columns, strict=True))
+
+
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        column = pc.strftime(column.cast(pa.timestamp("ms", "UTC"), safe=False), format="%Y-%m-%dT%H:%M:%SZ")
+    elif pa.types.is_nested(kind):
+        return ["" if value is None else str(value) for value in column.to_pylist()]
+    return ["" if text is None else text for text in column.cast(pa.string()).to_pylist()]

@@ -1,0 +1,71 @@
+"""`Findings`: what a pass over a manifest's rows finds, beside that they are right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from airflow_s3batch.core.errors import printable
+
+__all__ = ["BUCKETS_MOST", "Findings"]
+
+BUCKETS_MOST = 10_000
+"""Buckets that one manifest may name: prepare looks at each of them."""
+
+
+class Findings:
+    """Collected over all files of a manifest."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, None] = {}
+        self._plus: tuple[str, int] | None = None
+        self.delete_markers = 0
+        """Rows that were left out, since they are delete markers."""
+        self.noncurrent = 0
+        """Rows that were left out, since their versions aren't the latest."""
+        self.noncurrent_kept = 0
+        """Rows that are kept, although their versions aren't the latest."""
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """The buckets that occur, in order of appearance; if there are too many, one more than there may be."""
+        return tuple(self._buckets)
+
+    def add_buckets(self, buckets: Iterable[str]) -> None:
+        """Take note of the buckets of some rows, each named once."""
+        for bucket in buckets:
+            if len(self._buckets) <= BUCKETS_MOST:
+                self._buckets.setdefault(bucket)
+
+    @property
+    def wants_plus(self) -> bool:
+        """Whether no key with a bare ``+`` has been noted yet."""
+        return self._plus is None
+
+    def add_plus(self, uri: str, row: int) -> None:
+        """Take note of a key with a bare ``+``, in a file in which that means itself; the first is told of."""
+        self._plus = self._plus or (uri, row)
+
+    def add(self, other: Findings) -> None:
+        """Take in what was found in the files that follow."""
+        self.add_buckets(other.buckets)
+        self._plus = self._plus or other._plus
+        self.delete_markers += other.delete_markers
+        self.noncurrent += other.noncurrent
+        self.noncurrent_kept += other.noncurrent_kept
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What no rule forbids and a person should know."""
+        found = []
+        if self._plus is not None:
+            uri, row = self._plus
+            advice = "If its writer meant a space, the object will not be found: write %20 for a space, %2B for a plus"
+            found.append(f"{printable(uri)}, row {row}: the key holds a '+', which stands for itself here. {advice}")
+        if self.delete_markers:
+            found.append(f"{self.delete_markers:,} delete markers are left out; include_delete_markers=True keeps them")
+        if self.noncurrent:
+            found.append(f"{self.noncurrent:,} versions that are not the latest are left out (latest_only)")
+        if self.noncurrent_kept:
+            told = "versions that are not the latest are in the manifest; latest_only=True leaves them out"
+            found.append(f"{self.noncurrent_kept:,} {told}")
+        return tuple(found)

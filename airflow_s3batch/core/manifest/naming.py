@@ -1,0 +1,78 @@
+"""How a manifest's author says which column is which, and which bucket all rows are about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airflow_s3batch.core.errors import InvalidInput, ManifestError, printable
+from airflow_s3batch.core.location import S3Location, is_template
+
+__all__ = ["bucket_of_all", "check_bucket_or_column", "column_at", "columns_at", "found_column"]
+
+_SHOWN = 20
+
+
+def bucket_of_all(bucket: str | None) -> str | None:
+    """The bucket that ``s3://name`` names for all rows; None if `bucket` is a column's name, or nothing."""
+    return S3Location.parse(bucket).bucket if bucket is not None and "://" in bucket else None
+
+
+def check_bucket_or_column(bucket: str | None) -> str | None:
+    """Return what tells the rows' bucket: a column's name, or ``s3://name``.
+
+    Raises:
+        InvalidInput: it is a URI, and not that of a bucket.
+    """
+    if bucket is not None and not is_template(bucket) and "://" in bucket and S3Location.parse(bucket).key:
+        raise InvalidInput(f"{printable(repr(bucket))} names more than a bucket; write s3://bucket")
+    return bucket
+
+
+def found_column(uri: str, names: Sequence[str], wanted: str | None, field: str) -> int:
+    """As `column_at`, for a column that has to be there.
+
+    Raises:
+        ManifestError: there is none, or there are several.
+    """
+    at = column_at(uri, names, wanted, field)
+    if at is None:
+        raise _unclear(uri, names, field, "no column is")
+    return at
+
+
+def column_at(uri: str, names: Sequence[str], wanted: str | None, field: str) -> int | None:
+    """Which of a file's columns is meant: the one of this name, in upper or lower case.
+
+    Without a name it is the one that is called as the field is (``version_id`` for VersionId, too), if there is one.
+
+    Raises:
+        ManifestError: several are called so, or none is called as was wanted.
+    """
+    if wanted is not None and names.count(wanted) == 1:
+        return names.index(wanted)
+    plain = _plain(wanted or field)
+    found = [at for at, name in enumerate(names) if _plain(name) == plain]
+    if len(found) > 1:
+        raise _unclear(uri, names, wanted or field, "several columns are")
+    if not found and wanted is not None:
+        raise _unclear(uri, names, wanted, "no column is")
+    return found[0] if found else None
+
+
+def columns_at(uri: str, names: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
+    """Which of a file's columns are called as these are; without those that it lacks.
+
+    Raises:
+        ManifestError: several are called so.
+    """
+    found = {name: column_at(uri, names, None, name) for name in wanted}
+    return {name: at for name, at in found.items() if at is not None}
+
+
+def _unclear(uri: str, names: Sequence[str], wanted: str, problem: str) -> ManifestError:
+    shown = ", ".join(map(printable, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+    return ManifestError(uri, f"{problem} named {printable(wanted)}; the columns are {shown}")
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", "")
