@@ -1,0 +1,295 @@
+"""`estimate`: what a prepared job would do, cost and take, for a person to look at before it runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import AsyncGenerator, Collection, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from airflow_s3batch.core.calls import S3Calls
+from airflow_s3batch.core.errors import printable
+from airflow_s3batch.core.job import Job
+from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.operations import BatchOperation
+from airflow_s3batch.core.prices import OTHER, Prices, kind_of
+from airflow_s3batch.core.rows import Entry
+from airflow_s3batch.core.summary import duration
+
+__all__ = ["Estimate", "Requests", "Sample", "estimate"]
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html, and for restores
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects.html
+_WRITES, _READS, _RESTORES = 3_500, 5_500, 1_000
+"""Requests a second that S3 takes a prefix; restores, an account."""
+_SAMPLES = 3
+"""Objects shown of the manifest's beginning, of its middle and of its end."""
+_FEW = 4 * _SAMPLES
+"""Objects of a job that are all shown."""
+_CHECKPOINT_ROWS = 5_000
+"""Outcomes that a run commits at once."""
+_URI_SHOWN, _JSON_SHOWN, _BUCKETS_SHOWN = 200, 2_000, 10
+_FOLDER = "PutObject, for the job's folder"
+_CENT = 0.01
+
+
+class Sample(NamedTuple):
+    """One of the job's objects."""
+
+    row: int
+    """1-based number of its row in the manifest."""
+    uri: str
+    version: str | None
+
+
+class Requests(NamedTuple):
+    """How often the job makes a call."""
+
+    action: str
+    times: int
+    dollars: float | None
+    """None if no price is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a prepared job would do, cost and take.
+
+    The requests are those of objects that are as usual: retries, multipart copies of large objects and objects that
+    fail early aren't in it, nor is what S3 charges besides requests (storage, retrieved bytes, transfer, KMS).
+    """
+
+    job_id: str
+    operation: str
+    """AWS's name of it: ``S3PutObjectTagging``."""
+    parameters: dict[str, Any]
+    """The operation's parameters, in AWS's words."""
+    manifest: str
+    objects: int
+    partitions: int
+    buckets: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    """The manifest's first objects, some in its middle, and its last ones, in order; all, if they are 12 at most."""
+    requests: tuple[Requests, ...]
+    seconds: float | None
+    """How long the requests take, under `assumption`; None if nobody knows."""
+    assumption: str
+    prices: str | None
+    """Whose prices the dollars are, None if none are known."""
+
+    @property
+    def dollars(self) -> float | None:
+        """What the requests cost, None if the price of one isn't known."""
+        total = 0.0
+        for made in self.requests:
+            if made.dollars is None:
+                return None
+            total += made.dollars
+        return total
+
+    def to_json(self) -> dict[str, Any]:
+        """The estimate as JSON."""
+        return {
+            "job_id": self.job_id,
+            "operation": self.operation,
+            "parameters": self.parameters,
+            "manifest": self.manifest,
+            "objects": self.objects,
+            "partitions": self.partitions,
+            "buckets": list(self.buckets),
+            "samples": [sample._asdict() for sample in self.samples],
+            "requests": [made._asdict() for made in self.requests],
+            "dollars": self.dollars,
+            "prices": self.prices,
+            "seconds": None if self.seconds is None else round(self.seconds, 1),
+            "assumption": self.assumption,
+        }
+
+    def table(self) -> str:
+        """The estimate as text for a log."""
+        facts = self._facts()
+        width = max(len(name) for name, _ in facts)
+        lines = [f"{name:<{width}}  {text}" for name, text in facts]
+        lines += [f"{'parameters':<{width}}  {printable(json.dumps(self.parameters, ensure_ascii=False), _JSON_SHOWN)}"]
+        lines += ["for example", *(f"  {line}" for line in self._sampled())]
+        rule = "─" * max(len(line) for line in lines[: len(facts)])
+        return "\n".join([rule, *lines, rule])
+
+    def markdown(self) -> str:
+        """The estimate as Markdown for Airflow's approval page; what comes from the manifest can't become markup."""
+        facts = [f"| {name} | {_plain(text)} |" for name, text in self._facts()]
+        return "\n".join(
+            [
+                "| | |",
+                "|---|---|",
+                *facts,
+                "",
+                "Parameters:",
+                "",
+                *_block(_json_lines(self.parameters)),
+                "",
+                "For example:",
+                "",
+                *_block(self._sampled()),
+            ]
+        )
+
+    def _facts(self) -> list[tuple[str, str]]:
+        buckets = ", ".join(map(printable, self.buckets[:_BUCKETS_SHOWN]))
+        return [
+            ("job", self.job_id),
+            ("operation", self.operation),
+            ("manifest", printable(self.manifest)),
+            ("objects", f"{self.objects:,} in {buckets}{', …' if len(self.buckets) > _BUCKETS_SHOWN else ''}"),
+            ("partitions", f"{self.partitions:,}"),
+            *((f"requests ({n})", _counted(made)) for n, made in enumerate(self.requests, 1)),
+            ("price", f"{_money(self.dollars)}; {self.prices or 'no prices are known for this store'}"),
+            ("time", f"{_lasting(self.seconds)}, {self.assumption}"),
+        ]
+
+    def _sampled(self) -> list[str]:
+        width = max((len(f"{sample.row:,}") for sample in self.samples), default=0)
+        return [f"row {sample.row:>{width},}  {_shown(sample)}" for sample in self.samples]
+
+
+async def estimate(job: Job, s3: S3Calls, *, prices: Prices | None) -> Estimate:
+    """Tell what a prepared job would do. Reads parts of its manifest, and touches no object.
+
+    Args:
+        job: the prepared job.
+        s3: S3.
+        prices: of requests, None if nobody knows them.
+
+    Raises:
+        ManifestError: the manifest changed, or can't be read any more.
+    """
+    samples = [entry async for entry in _sampled(job, s3)]
+    calls = _calls(job, samples)
+    seconds, assumption = _time(job, calls)
+    requests = [
+        Requests(action, count, prices.of(kind, count) if prices else None) for (action, kind), count in calls.items()
+    ]
+    written = _written(job)
+    requests.append(Requests(_FOLDER, written, prices.of("PUT", written) if prices else None))
+    return Estimate(
+        job_id=job.job_id,
+        operation=job.spec.operation.aws_name,
+        parameters=job.spec.operation.arguments(),
+        manifest=job.spec.manifest.location.uri,
+        objects=job.total,
+        partitions=len(job.partitions),
+        buckets=job.buckets or tuple(dict.fromkeys(entry.bucket for entry in samples)),
+        samples=tuple(Sample(e.row, S3Location(e.bucket, e.key).uri, e.version) for e in samples),
+        requests=tuple(requests),
+        seconds=seconds,
+        assumption=assumption,
+        prices=prices.source if prices else None,
+    )
+
+
+async def _sampled(job: Job, s3: S3Calls) -> AsyncGenerator[Entry, None]:
+    """The manifest's first entries, some in its middle, and its last ones, in order."""
+    wanted = _wanted(job.total)
+    for partition in job.partitions:
+        last = partition.first_row + partition.rows - 1
+        here = [row for row in wanted if partition.first_row <= row <= last]
+        if not here:
+            continue
+        async with aclosing(job.spec.manifest.read(s3, partition)) as entries:  # type: ignore[type-var]
+            async for some in entries:
+                for entry in some:
+                    if entry.row in here:
+                        yield entry
+                if some and some[-1].row >= max(here):
+                    break
+
+
+def _wanted(total: int) -> Collection[int]:
+    """The rows to show: all, if they are few."""
+    if total <= _FEW:
+        return range(1, total + 1)
+    beginnings = (1, (total - _SAMPLES) // 2 + 1, total - _SAMPLES + 1)
+    return {row for first in beginnings for row in range(first, first + _SAMPLES)}
+
+
+def _calls(job: Job, samples: Iterable[Entry]) -> dict[tuple[str, str], int]:
+    """How often the job makes which call, by (action, what it is charged as), if all objects are like the first."""
+    operation = job.spec.operation
+    first = next(iter(samples))
+    an_object = Counter(
+        (action, kind_of(action, parameters))
+        for action, parameters in operation.requests(first.bucket, first.key, first.version)
+    )
+    if not an_object:  # a function of the author's
+        an_object[operation.aws_name, OTHER] = 1
+    times = job.total
+    if isinstance(operation, BatchOperation):
+        times = sum(-(-part.rows // operation.entries_per_request) for part in job.partitions)
+    return {call: count * times for call, count in an_object.items()}
+
+
+def _written(job: Job) -> int:
+    """About how many objects the job writes into its folder: checkpoints, files of rows, and what a partition takes."""
+    return sum(2 * -(-part.rows // _CHECKPOINT_ROWS) + 3 for part in job.partitions)
+
+
+def _time(job: Job, calls: dict[tuple[str, str], int]) -> tuple[float | None, str]:
+    """Seconds, and what they assume."""
+    limit = job.spec.limits.requests_per_second
+    if limit is not None:
+        return sum(calls.values()) / limit, f"at the job's limit of {limit:,g} requests a second; more on a slower S3"
+    if any(kind == OTHER for _, kind in calls):
+        return None, "because not all of the calls are S3's"
+    rates = {"GET": (_READS, "reads"), "RESTORE": (_RESTORES, "restores")}
+    seconds, told = 0.0, {}
+    for (_, kind), count in calls.items():
+        rate, name = rates.get(kind.partition(" ")[0], (_WRITES, "writes"))
+        seconds += count / rate
+        told[name] = rate
+    at = " and ".join(f"{rate:,} {name}" for name, rate in told.items())
+    return seconds, f"at {at} a second, what S3 takes on one prefix; less on several, more on a slower S3"
+
+
+def _shown(sample: Sample) -> str:
+    version = "" if sample.version is None else f"  version {printable(sample.version)}"
+    return printable(sample.uri, _URI_SHOWN) + version
+
+
+def _counted(made: Requests) -> str:
+    price = "" if made.dollars is None else f", {_money(made.dollars)}"
+    return f"{made.times:,} {made.action}{price}"
+
+
+def _lasting(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    return "under a second" if seconds < 1 else f"about {duration(seconds)}"
+
+
+def _money(dollars: float | None) -> str:
+    if dollars is None:
+        return "unknown"
+    return f"${dollars:,.2f}" if not dollars or dollars >= _CENT else "under $0.01"
+
+
+def _json_lines(document: Any) -> list[str]:
+    """A JSON document on several lines, safe to show."""
+    return [printable(line) for line in json.dumps(document, indent=2, ensure_ascii=False).splitlines()]
+
+
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown takes as text: no links, tables or HTML come of it."""
+    return _PUNCTUATION.sub(r"\\\1", text)
+
+
+def _block(lines: Iterable[str]) -> list[str]:
+    """A code block of these lines, whatever backticks are in them."""
+    lines = list(lines)
+    fence = "`" * max(3, 1 + max((len(run) for line in lines for run in re.findall("`+", line)), default=0))
+    return [f"{fence}text", *lines, fence]
