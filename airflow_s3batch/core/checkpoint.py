@@ -2,7 +2,7 @@
 
 Every run of a partition is an attempt: it does all rows that haven't succeeded before, those that failed included. So
 when an attempt has run to its end, the rows that succeeded in any attempt and those that failed in this one are exactly
-one row an object.
+one row an object. Of an attempt that was stopped in the middle, what the checkpoints say of every row last.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from airflow_s3batch.core.errors import InvalidInput
 from airflow_s3batch.core.rowset import RowSet
+from airflow_s3batch.core.status import FailureReason
 from airflow_s3batch.core.summary import Summary
 
-__all__ = ["Attempt", "Checkpoint", "History", "ResultFile", "Span"]
+__all__ = ["Attempt", "Checkpoint", "Counts", "Halt", "History", "ResultFile", "Span", "Unsettled", "covered_seconds"]
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,24 @@ class Span(NamedTuple):
 
     began: float
     ended: float
+
+
+def covered_seconds(spans: Iterable[Span]) -> float:
+    """Seconds that at least one of the spans covers."""
+    covered, until = 0.0, float("-inf")
+    for began, ended in sorted(spans):
+        covered += max(0.0, ended - max(began, until))
+        until = max(until, ended)
+    return covered
+
+
+class Counts(NamedTuple):
+    """How many rows have which outcome."""
+
+    succeeded: int
+    """In this attempt or an earlier one."""
+    failed: int
+    """In this attempt."""
 
 
 class ResultFile(NamedTuple):
@@ -90,24 +109,61 @@ class Checkpoint:
             raise InvalidInput(f"not a checkpoint: {error!r}") from error
 
 
+class Halt(NamedTuple):
+    """How an attempt came to a stop before its end."""
+
+    cause: FailureReason
+    counts: Counts
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """The latest attempt at a partition."""
+    """The latest attempt at a partition. One with neither summary nor halt runs, or was killed."""
 
     number: int
+    opened: int = 1
+    """How often the job had been opened when it began (`JobState.opened`)."""
+    owner: str = ""
+    """Tells this run from any other: only it may write, until it has come to an end or has shown no sign of life."""
     summary: Summary | None = None
     """None until the attempt has run to its end."""
+    halt: Halt | None = None
+    """How it stopped before that, where it could still be written down."""
     files: tuple[ResultFile, ...] = ()
-    """All files that tell of the partition's rows, each row once."""
+    """Once it has run to its end: all files that tell of the partition's rows, each row once."""
     spans: tuple[Span, ...] = ()
-    """When the partition ran, all attempts."""
+    """When the partition ran, all attempts; once it has come to a stop."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has said that it came to a stop."""
+        return self.summary is not None or self.halt is not None
+
+    @property
+    def finished(self) -> Summary | None:
+        """Its summary, if nothing is left to do: it has run to its end, without a failure."""
+        return self.summary if self.summary is not None and not self.summary.tally.failed else None
+
+    @property
+    def counts(self) -> Counts:
+        """Rows that succeeded and failed, as far as the attempt has told."""
+        if self.summary is not None:
+            return Counts(self.summary.tally.succeeded, self.summary.tally.failed)
+        return self.halt.counts if self.halt is not None else Counts(0, 0)
 
     def to_json(self) -> dict[str, Any]:
         """The attempt as JSON."""
-        if self.summary is None:
-            return {"Attempt": self.number, "Summary": None}
-        spans = [list(span) for span in self.spans]
-        return {"Attempt": self.number, "Summary": self.summary.as_dict(), "Spans": spans, "Files": _files(self.files)}
+        told: dict[str, Any] = {
+            "Attempt": self.number,
+            "Opened": self.opened,
+            "Owner": self.owner,
+            "Summary": None,
+        }
+        if self.summary is not None:
+            told |= {"Summary": self.summary.as_dict(), "Files": _files(self.files)}
+        if self.halt is not None:
+            told["Halt"] = {**self.halt.cause._asdict(), **self.halt.counts._asdict()}
+        return {**told, "Spans": [list(span) for span in self.spans]} if self.over else told
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Attempt:
@@ -117,16 +173,31 @@ class Attempt:
             InvalidInput: it isn't that.
         """
         try:
-            if told["Summary"] is None:
-                return cls(number=told["Attempt"])
+            summary, halt = told["Summary"], told.get("Halt")
             return cls(
                 number=told["Attempt"],
-                summary=Summary.from_dict(told["Summary"]),
-                files=_read_files(told["Files"]),
-                spans=tuple(Span(*span) for span in told["Spans"]),
+                opened=told.get("Opened", 1),
+                owner=told.get("Owner", ""),
+                summary=None if summary is None else Summary.from_dict(summary),
+                halt=None if halt is None else _read_halt(**halt),
+                files=_read_files(told.get("Files", ())),
+                spans=tuple(Span(*span) for span in told.get("Spans", ())),
             )
         except (KeyError, TypeError) as error:
             raise InvalidInput(f"not an attempt: {error!r}") from error
+
+
+def _read_halt(code: str, reason: str, succeeded: int, failed: int) -> Halt:
+    return Halt(FailureReason(code, reason), Counts(succeeded, failed))
+
+
+class Unsettled(NamedTuple):
+    """A file of failed rows, and those of them that no later checkpoint tells of."""
+
+    file: ResultFile
+    rows: RowSet
+    """All rows of the file: its lines, in this order."""
+    left: RowSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +208,8 @@ class History:
     """Rows that needn't be done again."""
     files: tuple[ResultFile, ...]
     """Those that tell of them."""
+    unsettled: tuple[Unsettled, ...]
+    """Those that tell of rows which failed, and haven't been done again since."""
     spans: tuple[Span, ...]
     """One an attempt, as far as its last checkpoint."""
     attempts: int
@@ -148,6 +221,7 @@ class History:
     def of(cls, checkpoints: Iterable[Checkpoint]) -> History:
         """Fold the checkpoints of one partition, in order of their numbers."""
         succeeded, files, last, spans = RowSet(), [], 0, {}
+        failed: list[tuple[ResultFile, RowSet]] = []
         for checkpoint in checkpoints:
             last = checkpoint.number
             spans[checkpoint.attempt] = checkpoint.span
@@ -161,10 +235,21 @@ class History:
                 continue
             succeeded = both
             files += [file for file in checkpoint.files if file.succeeded]
+            failed += [(file, checkpoint.failed) for file in checkpoint.files if not file.succeeded]
         return cls(
             succeeded=succeeded,
             files=tuple(files),
+            unsettled=_unsettled(failed, succeeded),
             spans=tuple(spans.values()),
             attempts=max(spans, default=0),
             checkpoints=last,
         )
+
+
+def _unsettled(failed: list[tuple[ResultFile, RowSet]], succeeded: RowSet) -> tuple[Unsettled, ...]:
+    settled, found = succeeded, []
+    for file, rows in reversed(failed):
+        if left := rows - settled:
+            found.append(Unsettled(file, rows, left))
+        settled |= rows
+    return tuple(reversed(found))

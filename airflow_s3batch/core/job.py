@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from enum import Enum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 from typing_extensions import Self
 
-from airflow_s3batch.core.errors import InvalidInput
-from airflow_s3batch.core.limits import Limits
+from airflow_s3batch.core.errors import InvalidInput, printable
+from airflow_s3batch.core.limits import FailureThreshold, Limits
 from airflow_s3batch.core.location import S3Location, is_template
-from airflow_s3batch.core.manifest import Manifest, manifest_from_aws
+from airflow_s3batch.core.manifest import GeneratedManifest, Manifest, manifest_from_aws
 from airflow_s3batch.core.operations import Operation, operation_from_aws
 from airflow_s3batch.core.partition import Partition
 from airflow_s3batch.core.values import Text, Value, known_arguments, require_rendered
 
-__all__ = ["CompletionReport", "Job", "JobSpec", "JobStatus"]
+__all__ = ["CompletionReport", "Job", "JobSpec", "JobStatus", "check_priority"]
 
 # Namespace of every job id. Never change it: a job's folder is found again by it.
 _JOB_IDS = uuid.UUID("2c0a5c86-6a1e-4d0a-9a53-1a5c0de7b0b5")
 _PREFIX_MOST = 512  # characters: ReportPrefixString of the s3control model
+_REPORT_MEMBERS = {"Bucket", "Format", "Enabled", "Prefix", "ReportScope", "ExpectedBucketOwner"}
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_PRIORITY_MOST = 2_147_483_647
+"""JobPriority of the s3control model, and what Airflow's database takes."""
+
+
+def check_priority(priority: Any) -> int:
+    """Return the priority, if AWS and Airflow take it.
+
+    Raises:
+        InvalidInput: they don't.
+    """
+    if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= _PRIORITY_MOST:
+        raise InvalidInput(f"priority={printable(repr(priority))}; it is a whole number from 0 to {_PRIORITY_MOST}")
+    return priority
+
+
+def _check_account(account: str) -> str:
+    if is_template(account) or _ACCOUNT.fullmatch(account):
+        return account
+    raise InvalidInput(f"{printable(repr(account))} is not an AWS account; write its 12 digits")
 
 
 class JobStatus(str, Enum):
@@ -58,9 +80,17 @@ class CompletionReport(Value):
     """``s3://bucket/prefix``."""
     scope: Literal["AllTasks", "FailedTasksOnly"] = "AllTasks"
     """Whether succeeded objects have rows too (AWS's ReportScope)."""
+    bucket_owner: Annotated[Text, AfterValidator(_check_account)] | None = None
+    """The account that has to own the bucket (AWS's ExpectedBucketOwner): S3 refuses to write to another's."""
 
-    def __init__(self, location: str, *, scope: Literal["AllTasks", "FailedTasksOnly"] = "AllTasks") -> None:
-        super().__init__(location=location, scope=scope)
+    def __init__(
+        self,
+        location: str,
+        *,
+        scope: Literal["AllTasks", "FailedTasksOnly"] = "AllTasks",
+        bucket_owner: str | None = None,
+    ) -> None:
+        super().__init__(location=location, scope=scope, bucket_owner=bucket_owner)
 
     @field_validator("location")
     @classmethod
@@ -74,13 +104,15 @@ class CompletionReport(Value):
 
     @property
     def place(self) -> S3Location:
-        """Bucket and prefix, without a slash at the prefix's ends."""
-        bucket, prefix = S3Location.parse(self.location)
-        return S3Location(bucket, prefix.strip("/"))
+        """Bucket, prefix without a slash at its ends, and the account that has to own the bucket."""
+        place = S3Location.parse(self.location)
+        return S3Location(place.bucket, place.key.strip("/"), self.bucket_owner or "")
 
     def to_aws(self) -> dict[str, Any]:
         """AWS's JobReport, except that a location that can't be parsed yet (a template) stands in ``Bucket`` whole."""
         report: dict[str, Any] = {"Format": "Report_CSV_20180820", "Enabled": True, "ReportScope": self.scope}
+        if self.bucket_owner is not None:
+            report["ExpectedBucketOwner"] = self.bucket_owner
         if is_template(self.location):
             return {"Bucket": self.location, **report}
         place = self.place
@@ -94,13 +126,15 @@ class CompletionReport(Value):
         Raises:
             InvalidInput: the location is no S3 place.
         """
-        known_arguments(cls.__name__, report, {"Bucket", "Format", "Enabled", "Prefix", "ReportScope"})
+        known_arguments(cls.__name__, report, _REPORT_MEMBERS)
         if not report.get("Enabled", True):
             raise InvalidInput("CompletionReport: Enabled has to be true: the job's folder is where the report goes")
         location = report.get("Bucket", "")
         if location.startswith("arn:"):
             location = S3Location(S3Location.from_arn(location).bucket, report.get("Prefix", "")).uri
-        return cls(location, scope=report.get("ReportScope", "AllTasks"))
+        return cls(
+            location, scope=report.get("ReportScope", "AllTasks"), bucket_owner=report.get("ExpectedBucketOwner")
+        )
 
 
 class JobSpec(Value):
@@ -110,16 +144,26 @@ class JobSpec(Value):
     operation: Operation
     report: CompletionReport
     limits: Limits = Limits()
+    threshold: FailureThreshold | None = FailureThreshold()
+    """When the job fails because of its objects; None for never."""
     description: str = Field(default="", max_length=256)
+    priority: Annotated[int, AfterValidator(check_priority)] = 0
+    """Jobs of a higher one go first."""
 
     def to_aws(self) -> dict[str, Any]:
-        """CreateJob's Manifest, Operation, Report and Description, and our Limits."""
+        """CreateJob's words for it, and our Limits and FailureThreshold.
+
+        They are Manifest or ManifestGenerator, Operation, Report, Description and Priority.
+        """
+        manifest = "ManifestGenerator" if isinstance(self.manifest, GeneratedManifest) else "Manifest"
         return {
             "Description": self.description,
-            "Manifest": self.manifest.to_aws(),
+            "Priority": self.priority,
+            manifest: self.manifest.to_aws(),
             "Operation": self.operation.to_aws(),
             "Report": self.report.to_aws(),
             "Limits": self.limits.to_aws(),
+            "FailureThreshold": self.threshold.to_aws() if self.threshold is not None else None,
         }
 
     @classmethod
@@ -130,23 +174,26 @@ class JobSpec(Value):
             InvalidInput: something in it is unknown, missing, wrong, or an unrendered template.
         """
         require_rendered(spec)
-        if missing := [name for name in ("Manifest", "Operation", "Report") if name not in spec]:
+        manifest = spec.get("Manifest", spec.get("ManifestGenerator"))
+        told = {"Manifest": manifest, "Operation": spec.get("Operation"), "Report": spec.get("Report")}
+        if missing := [name for name, value in told.items() if value is None]:
             raise InvalidInput(f"a job needs {', '.join(missing)}")
         return cls(
-            manifest=manifest_from_aws(spec["Manifest"]),
+            manifest=manifest_from_aws(manifest),
             operation=operation_from_aws(spec["Operation"]),
             report=CompletionReport.from_aws(spec["Report"]),
             limits=Limits(**spec.get("Limits", {})),
+            threshold=FailureThreshold.from_aws(spec.get("FailureThreshold", FailureThreshold().to_aws())),
             description=spec.get("Description", ""),
+            priority=spec.get("Priority", 0),
         )
 
     def job_id(self, *owner: str) -> str:
         """The id of this job when `owner` (DAG, run, group) asks for it: the same at every try.
 
-        The limits and the description don't change it; the manifest's ETag, once pinned, does.
+        Limits, threshold, description and priority don't change it; the manifest's ETag, once pinned, does.
         """
-        asked = self.to_aws()
-        identity = [list(owner), asked["Manifest"], asked["Operation"], asked["Report"]]
+        identity = [list(owner), self.manifest.to_aws(), self.operation.to_aws(), self.report.to_aws()]
         return str(uuid.uuid5(_JOB_IDS, json.dumps(identity, sort_keys=True, ensure_ascii=False)))
 
 
@@ -160,14 +207,23 @@ class Job(Value):
     partitions: tuple[Partition, ...]
     created: str
     """When prepare made it, ISO 8601 in UTC."""
+    buckets: tuple[str, ...] = ()
+    """The objects' buckets, up to 100."""
+    question: Manifest | None = None
+    """What was asked for, where `spec.manifest` is the list that prepare made of it."""
 
     def to_aws(self) -> dict[str, Any]:
-        """``job.json``: the spec's words with JobId, CreationTime, and what prepare found."""
+        """``job.json``: the spec's words with JobId, CreationTime, and what prepare found.
+
+        It has a ManifestGenerator beside the Manifest where prepare found the objects.
+        """
         return {
+            **({} if self.question is None else {"ManifestGenerator": self.question.to_aws()}),
             "JobId": self.job_id,
             "CreationTime": self.created,
             **self.spec.to_aws(),
             "TotalNumberOfTasks": self.total,
+            "Buckets": list(self.buckets),
             "Partitions": [partition._asdict() for partition in self.partitions],
         }
 
@@ -185,6 +241,8 @@ class Job(Value):
                 spec=JobSpec.from_aws(job),
                 total=job["TotalNumberOfTasks"],
                 partitions=tuple(Partition(**partition) for partition in job["Partitions"]),
+                buckets=tuple(job.get("Buckets", ())),
+                question=manifest_from_aws(job["ManifestGenerator"]) if "ManifestGenerator" in job else None,
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidInput(f"job.json is not a prepared job: {error!r}") from error

@@ -7,8 +7,7 @@ commits them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from airflow_s3batch.core.checkpoint import Checkpoint, History, ResultFile, Span
@@ -18,6 +17,7 @@ from airflow_s3batch.core.rows import Outcome
 from airflow_s3batch.core.rowset import RowSet
 from airflow_s3batch.core.store import JobFolder
 from airflow_s3batch.core.tally import Tally
+from airflow_s3batch.core.waiting import happens
 
 __all__ = ["Journal"]
 
@@ -47,6 +47,7 @@ class Journal:
         batch_rows: a batch is written when it has so many outcomes …
         batch_seconds: … or after so many seconds.
         report_succeeded: whether objects that succeeded have rows in the report.
+        confirm: asked before a checkpoint is written; raises JobConflict if this attempt may write no more.
         time: Unix seconds.
     """
 
@@ -60,14 +61,17 @@ class Journal:
         batch_rows: int,
         batch_seconds: float,
         report_succeeded: bool,
+        confirm: Callable[[], Awaitable[None]],
         time: Callable[[], float],
     ) -> None:
         self._folder = folder
         self._partition = partition
-        self._attempt = attempt
+        self.attempt = attempt
+        """This attempt's number."""
         self._batch_rows = batch_rows
         self._batch_seconds = batch_seconds
         self._report_succeeded = report_succeeded
+        self._confirm = confirm
         self._time = time
         self._began = time()
         self._checkpoints = history.checkpoints
@@ -112,8 +116,7 @@ class Journal:
             JobConflict: another run writes this partition's history, or a row has two outcomes.
         """
         while not self._closing:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._due.wait(), self._batch_seconds)
+            await happens(self._due, self._batch_seconds)
             self._due.clear()
             await self._write_batch()
 
@@ -157,16 +160,17 @@ class Journal:
         sealed = self._sealed
         if sealed is None:
             return
-        batch = f"{self._partition}/{self._attempt}/{sealed.number}"
+        batch = f"{self._partition}/{self.attempt}/{sealed.number}"
         writing = [
             self._folder.write_result(body, succeeded=succeeded, batch=batch) for body, succeeded in sealed.bodies
         ]
         files = await asyncio.gather(*writing)
+        await self._confirm()
         await self._folder.write_checkpoint(
             self._partition,
             Checkpoint(
                 number=sealed.number,
-                attempt=self._attempt,
+                attempt=self.attempt,
                 succeeded=sealed.succeeded,
                 failed=sealed.failed,
                 files=tuple(files),
@@ -176,7 +180,9 @@ class Journal:
         self._commit(sealed, files)
 
     def _seal(self) -> _Sealed | None:
-        succeeded, rows, failures = self._succeeded, self._succeeded_rows, self._failures
+        succeeded, rows = self._succeeded, self._succeeded_rows
+        # In the order of their rows: which line of the file is which row's, the checkpoint tells thereby.
+        failures = sorted(self._failures, key=lambda outcome: outcome.entry.row)
         if not succeeded and not failures:
             return None
         self._begin_batch()

@@ -1,25 +1,38 @@
-"""`prepare`: pin the manifest, check all that can be checked before an object is touched, and cut it in partitions."""
+"""`prepare`: pin the manifest, check all that can be checked before an object is touched, and cut it in partitions.
+
+`take_up` instead takes a job that was prepared before, by its id.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from airflow_s3batch.core.documents import each
 from airflow_s3batch.core.engine.promise import S3Engine
-from airflow_s3batch.core.errors import InvalidInput, ReportError, S3BatchError, printable
-from airflow_s3batch.core.job import Job, JobSpec, JobStatus
+from airflow_s3batch.core.errors import InvalidInput, JobCancelled, JobConflict, ReportError, S3BatchError, printable
+from airflow_s3batch.core.job import CompletionReport, Job, JobSpec, JobStatus
+from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.manifest import Survey
 from airflow_s3batch.core.partition import MAX_PARTITIONS, ROWS_PER_PARTITION, split
-from airflow_s3batch.core.status import FailureReason, JobState, iso, utc_now
+from airflow_s3batch.core.status import AWAITING, FailureReason, JobState, iso, utc_now
 from airflow_s3batch.core.store import UNWRITABLE, JobFolder
+from airflow_s3batch.core.summary import counted
 from airflow_s3batch.core.values import require_rendered
 
-__all__ = ["prepare"]
+__all__ = ["prepare", "take_up"]
 
 log = logging.getLogger(__name__)
 
-_BUCKETS_SHOWN = 5
+_BUCKETS_SHOWN, _BUCKETS_KEPT = 5, 100
+"""In the log, and in ``job.json``."""
+_JOB_ID = re.compile(r"[a-zA-Z0-9_-]{5,36}")  # JobId of the s3control model
+_CLOSED = frozenset({JobStatus.COMPLETING, JobStatus.COMPLETE, JobStatus.CANCELLING, JobStatus.CANCELLED})
+# What its own runs don't open again, because a person, or too many failures, told them to stop.
+_REOPENED = frozenset({JobStatus.CANCELLING, JobStatus.CANCELLED, JobStatus.FAILING})
+_NO_JOB = frozenset({JobStatus.NEW, JobStatus.PREPARING})
 
 
 async def prepare(
@@ -29,6 +42,7 @@ async def prepare(
     owner: Sequence[str],
     rows_per_partition: int = ROWS_PER_PARTITION,
     max_partitions: int = MAX_PARTITIONS,
+    confirmation_required: bool = False,
     now: Callable[[], datetime] = utc_now,
 ) -> Job:
     """Make a job of what an author asked for, and write it down in the job's folder; no object is touched.
@@ -42,6 +56,7 @@ async def prepare(
         owner: who asks.
         rows_per_partition: most rows of a partition …
         max_partitions: … unless that made more partitions than this.
+        confirmation_required: leave the job Suspended until somebody lets it run, as CreateJob does.
         now: the time.
 
     Raises:
@@ -49,6 +64,7 @@ async def prepare(
         ManifestError: the manifest can't be used; from then on the job is Failed, with this as its reason.
         ReportError: the report's location can't be written.
         JobConflict: the job's folder isn't in a state in which it can be prepared.
+        JobCancelled: somebody cancelled it meanwhile.
     """
     if rows_per_partition < 1 or max_partitions < 1:
         raise InvalidInput(
@@ -59,22 +75,92 @@ async def prepare(
     folder = JobFolder(s3, spec.report.place, spec.job_id(*owner))
     state, job = await _look(folder)
     if job is not None:
-        return await _taken_up(folder, state, job, spec, now)
+        job = await _renewed(folder, job, spec)
+        await _settle(folder, job, now, waits=confirmation_required)
+        return job
     state = state or JobState(job_id=folder.job_id, status=JobStatus.NEW, created=iso(now()))
     state = state.moved(JobStatus.PREPARING, at=now())
     await folder.write_state(state)
+    question = spec.manifest
     try:
+        spec = spec.model_copy(update={"manifest": await question.resolve(s3, folder.generated, now())})
         survey = await _surveyed(spec, s3)
     except S3BatchError as error:
         await _write_failed(folder, state.moved(JobStatus.FAILED, at=now(), failures=[FailureReason.of(error)]))
         raise
     partitions = split(survey.marks, rows_per_partition, max_partitions)
-    job = Job(job_id=folder.job_id, spec=spec, total=survey.rows, partitions=partitions, created=state.created)
+    job = Job(
+        job_id=folder.job_id,
+        spec=spec,
+        total=survey.rows,
+        partitions=partitions,
+        created=state.created,
+        buckets=survey.buckets[:_BUCKETS_KEPT],
+        question=None if spec.manifest is question else question,
+    )
     job = await folder.create_job(job)
-    await folder.write_state(_ready(state, job, now))
-    told = (job.job_id, spec.operation.aws_name, f"{job.total:,}", _shown(survey.buckets), len(partitions))
-    log.info("Job %s: %s on %s objects in %s, in %d partitions", *told)
+    await folder.change_state(
+        lambda latest: _prepared(_not_cancelled(latest or state), job, now, waits=confirmation_required)
+    )
+    objects, parts = counted(job.total, "object"), counted(len(partitions), "partition")
+    told = (job.job_id, spec.operation.aws_name, objects, _shown(survey.buckets), parts)
+    log.info("Job %s: %s on %s in %s, in %s", *told)
     return job
+
+
+async def take_up(
+    job_id: str,
+    report: CompletionReport,
+    s3: S3Engine,
+    *,
+    limits: Limits | None = None,
+    priority: int | None = None,
+    confirmation_required: bool = False,
+    now: Callable[[], datetime] = utc_now,
+) -> Job:
+    """Take a job that was prepared before, by its id, and get it Ready: what was found then is what will be run.
+
+    Args:
+        job_id: the job's.
+        report: what the job was given as its report: that is where its folder is.
+        s3: the engine.
+        limits: instead of the job's.
+        priority: instead of the job's.
+        confirmation_required: as `prepare` takes it.
+        now: the time.
+
+    Raises:
+        InvalidInput: that can't be a job's id.
+        JobConflict: there is no such job, or it is over.
+        ReportError: its folder can't be read or written.
+    """
+    if not _JOB_ID.fullmatch(job_id):
+        raise InvalidInput(f"job_id={printable(repr(job_id))} can't be a job's id; write the job_id that prepare gave")
+    folder = JobFolder(s3, report.place, job_id)
+    state, job = await _look(folder)
+    if job is None:
+        raise JobConflict(_not_prepared(folder, report, state))
+    if state is not None and state.status in _CLOSED:
+        raise JobConflict(
+            f"job {job_id} is {state.status.value}, and doesn't run again by its id; for what failed in it, make a job "
+            f"of its report's failures; for all of it, prepare a new one (its report: {folder.report_uri})"
+        )
+    changes = {"limits": limits, "priority": priority}
+    spec = job.spec.model_copy(update={name: value for name, value in changes.items() if value is not None})
+    job = await _renewed(folder, job, spec)
+    await _settle(folder, job, now, waits=confirmation_required)
+    return job
+
+
+def _not_prepared(folder: JobFolder, report: CompletionReport, state: JobState | None) -> str:
+    if state is None or state.status in _NO_JOB:
+        why = f"there is none in {printable(report.place.uri)}" if state is None else f"it is {state.status.value}"
+        return (
+            f"job {folder.job_id} can't be run: {why}; see that report= is the location the job was prepared with, and "
+            "job_id what its prepare task gave"
+        )
+    reasons = "; ".join(f"{code}: {reason}" for code, reason in state.failures) or state.reason or "no reason recorded"
+    return f"job {folder.job_id} was never prepared: it is {state.status.value} ({reasons}); prepare a new one"
 
 
 async def _look(folder: JobFolder) -> tuple[JobState | None, Job | None]:
@@ -84,27 +170,42 @@ async def _look(folder: JobFolder) -> tuple[JobState | None, Job | None]:
         raise ReportError(f"{UNWRITABLE} {error}") from error
 
 
-async def _taken_up(
-    folder: JobFolder, state: JobState | None, job: Job, spec: JobSpec, now: Callable[[], datetime]
-) -> Job:
-    """The job that was prepared before, with the limits and the description of now."""
-    if (job.spec.limits, job.spec.description) != (spec.limits, spec.description):
-        job = job.model_copy(update={"spec": spec})
-        await folder.write_job(job)
-    if state is None or state.status is JobStatus.PREPARING:  # an earlier try died between its last two writes
-        state = JobState(job_id=job.job_id, status=JobStatus.PREPARING, created=job.created)
-        state = _ready(state, job, now)
-    await folder.write_state(state)  # also to see whether the report can be written
-    log.info("Job %s was prepared before (%s): %s", job.job_id, state.status.value, folder.uri)
+async def _renewed(folder: JobFolder, job: Job, spec: JobSpec) -> Job:
+    """The job that was prepared before, with the limits, the threshold, the description and the priority of now."""
+    spec = spec.model_copy(update={"manifest": job.spec.manifest})
+    if job.spec == spec:
+        return job
+    job = job.model_copy(update={"spec": spec})
+    await folder.write_job(job)
     return job
 
 
+async def _settle(folder: JobFolder, job: Job, now: Callable[[], datetime], *, waits: bool) -> None:
+    """Write down where a job stands that was prepared before, if that has changed."""
+
+    def settled(state: JobState | None) -> JobState:
+        if state is None or state.status is JobStatus.PREPARING:  # an earlier try died between its last two writes
+            state = JobState(job_id=job.job_id, status=JobStatus.PREPARING, created=job.created)
+            return _prepared(state, job, now, waits=waits)
+        if state.status in _REOPENED:
+            return _prepared(state.moved(JobStatus.PREPARING, at=now()), job, now, waits=waits)
+        if state.status is JobStatus.SUSPENDED and not waits:
+            return state.moved(JobStatus.READY, at=now())
+        return state
+
+    state = await folder.change_state(settled)
+    log.info("Job %s was prepared before (%s): %s", job.job_id, state.status.value, folder.uri)
+
+
 async def _surveyed(spec: JobSpec, s3: S3Engine) -> Survey:
+    if wanted := spec.operation.manifest_columns:
+        spec.operation.check_columns(await spec.manifest.find_columns(s3, wanted))
     survey = await spec.manifest.survey(s3)
     for warning in survey.warnings:
         log.warning("%s", warning)
     for bucket in survey.buckets:
         s3.check(spec.operation, bucket)
+    await each(lambda bucket: spec.operation.look(bucket, s3), survey.buckets)
     return survey
 
 
@@ -112,8 +213,16 @@ def _shown(buckets: Sequence[str]) -> str:
     return ", ".join(map(printable, buckets[:_BUCKETS_SHOWN])) + (", …" if len(buckets) > _BUCKETS_SHOWN else "")
 
 
-def _ready(state: JobState, job: Job, now: Callable[[], datetime]) -> JobState:
-    return state.moved(JobStatus.READY, at=now()).counted(total=job.total, succeeded=0, failed=0, active_seconds=0)
+def _prepared(state: JobState, job: Job, now: Callable[[], datetime], *, waits: bool) -> JobState:
+    status, reason = (JobStatus.SUSPENDED, AWAITING) if waits else (JobStatus.READY, "")
+    state = state.moved(status, at=now(), reason=reason)
+    return state.counted(total=job.total, succeeded=0, failed=0, active_seconds=0)
+
+
+def _not_cancelled(state: JobState) -> JobState:
+    if state.status in {JobStatus.CANCELLING, JobStatus.CANCELLED}:
+        raise JobCancelled(state.job_id, state.reason)
+    return state
 
 
 async def _write_failed(folder: JobFolder, state: JobState) -> None:

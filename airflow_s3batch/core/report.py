@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
+import dataclasses
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.checkpoint import Attempt, Span
-from airflow_s3batch.core.errors import JobConflict, PartitionsMissing, ReportError, S3BatchError, S3Error, printable
+from airflow_s3batch.core.checkpoint import Attempt, ResultFile, covered_seconds
+from airflow_s3batch.core.errors import (
+    JobCancelled,
+    JobConflict,
+    JobFailed,
+    PartitionsMissing,
+    ReportError,
+    S3BatchError,
+)
 from airflow_s3batch.core.job import Job, JobStatus
-from airflow_s3batch.core.location import S3Location
-from airflow_s3batch.core.results import SCHEMA, read_results
-from airflow_s3batch.core.rows import Outcome
-from airflow_s3batch.core.status import FailureReason, JobState, utc_now
+from airflow_s3batch.core.leavings import gather
+from airflow_s3batch.core.reported import read_report
+from airflow_s3batch.core.results import REPORT_FORMAT, SCHEMA
+from airflow_s3batch.core.sign import BEAT, LIVES
+from airflow_s3batch.core.status import FINAL, THRESHOLD_PASSED, FailureReason, JobState, utc_now
 from airflow_s3batch.core.store import JobFolder
 from airflow_s3batch.core.summary import JobSummary, Summary
 from airflow_s3batch.core.tally import Tally
+from airflow_s3batch.core.watch import alive
 
 __all__ = ["complete", "read_report"]
 
 log = logging.getLogger(__name__)
 
-_FORMAT = "Report_CSV_20180820"
-_AHEAD = 4
-"""Result files that are fetched before they are needed."""
+_REASONS_MOST = 20
+"""FailureReasons that are written down."""
 
 
 async def complete(
@@ -37,38 +43,65 @@ async def complete(
     s3: S3Calls,
     *,
     summaries: Iterable[Mapping[str, Any]] | None = None,
+    beat: float = BEAT,
     now: Callable[[], datetime] = utc_now,
 ) -> JobSummary:
     """Write the completion report of a job whose partitions have all run to their ends; the job is Complete then.
 
-    A job is Complete when every object has an outcome, even if all of them failed. May be repeated.
+    A job is Complete when every object has an outcome, whatever failed within its threshold. May be repeated. One that
+    was cancelled, or failed because too many objects did or its manifest changed, gets a report of what ran, as with
+    AWS.
 
     Args:
         job: the prepared job.
         s3: S3.
         summaries: what the runs returned (`Summary.as_dict`), to compare with what they wrote; may have gaps.
+        beat: seconds between two signs of life of a run.
         now: the time.
 
     Raises:
-        PartitionsMissing: partitions haven't run to their ends; the job is Failed, with this as its reason.
+        PartitionsMissing: partitions haven't run to their ends; the job is Failed, with this and what kept them from it
+            as its reasons.
+        JobFailed: the job is failing, and Failed now, with its report of what ran; `JobCancelled`: likewise.
         JobConflict: a summary says something else than the folder, or the job is in no state to be completed.
         ReportError: the folder can't be read or written, or its numbers don't add up.
     """
     folder = JobFolder.of(s3, job)
-    state = await folder.read_state() or JobState(job_id=job.job_id, status=JobStatus.READY, created=job.created)
+    state = await folder.read_state()
+    if state is not None and (end := _ends(state)):
+        await _wait_for_the_last(folder, beat)
+        raise await wind_up(job, folder, end, now)
     try:
         finished = await _finished(job, folder)
         _compare(job, [summary for summary, _ in finished], summaries or ())
+    except PartitionsMissing as missing:
+        await _write_failed(
+            job, folder, [*(FailureReason(*cause) for cause in missing.causes), FailureReason.of(missing)], now
+        )
+        raise
     except S3BatchError as error:
-        await _write_failed(folder, state, error, now)
+        await _write_failed(job, folder, [FailureReason.of(error)], now)
         raise
     tally = sum((summary.tally for summary, _ in finished), Tally())
-    elapsed = _measure(span for _, attempt in finished for span in attempt.spans)
-    state = _active(state, now).moved(JobStatus.COMPLETING, at=now())
-    state = state.counted(total=job.total, succeeded=tally.succeeded, failed=tally.failed, active_seconds=elapsed)
-    await folder.write_state(state)
-    await _write_report(folder, [attempt for _, attempt in finished], now)
-    await folder.write_state(state.moved(JobStatus.COMPLETE, at=now()).reported(folder.report_uri))
+    threshold = job.spec.threshold
+    if threshold is not None and threshold.is_passed(job.total, tally.failed):  # all ran before anybody looked
+        failures = [FailureReason(THRESHOLD_PASSED, threshold.told(job.total, tally.failed))]
+        await folder.change_state(
+            lambda state: _active(job, state, now).moved(JobStatus.FAILING, at=now(), failures=failures)
+        )
+        raise await wind_up(job, folder, JobStatus.FAILED, now)
+    elapsed = covered_seconds(span for _, attempt in finished for span in attempt.spans)
+
+    def completing(state: JobState | None) -> JobState:
+        state = _active(job, state, now).moved(JobStatus.COMPLETING, at=now())
+        counts = {"succeeded": tally.succeeded, "failed": tally.failed}
+        return state.counted(total=job.total, **counts, active_seconds=elapsed)
+
+    await folder.change_state(completing)
+    await _write_report(folder, [file for _, attempt in finished for file in attempt.files], now)
+    await folder.change_state(
+        lambda state: _active(job, state, now).moved(JobStatus.COMPLETE, at=now()).reported(folder.report_uri)
+    )
     return JobSummary(
         job_id=job.job_id,
         status=JobStatus.COMPLETE,
@@ -80,16 +113,75 @@ async def complete(
     )
 
 
+async def wind_up(job: Job, folder: JobFolder, end: JobStatus, now: Callable[[], datetime] = utc_now) -> JobFailed:
+    """End a job that is being cancelled or failing, once no partition runs: write the report of what ran, if any did.
+
+    Args:
+        job: the job.
+        folder: its folder.
+        end: Cancelled or Failed.
+        now: the time.
+
+    Returns:
+        The error that whoever waits for the job gets.
+
+    Raises:
+        ReportError: the folder can't be read or written.
+        JobConflict: the job can't end in this way.
+    """
+    left = await gather(job, folder)
+    files = [file for one in left for file in one.files]
+    counts = {"succeeded": sum(one.succeeded for one in left), "failed": sum(one.failed for one in left)}
+    elapsed = covered_seconds(span for one in left for span in one.spans)
+    if files:
+        await _write_report(folder, files, now)
+
+    def ended(state: JobState | None) -> JobState:
+        state = _known(job, state)
+        if state.status is not end:
+            state = state.moved(end, at=now(), reason=state.reason, failures=state.failures)
+        state = state.counted(total=job.total, **counts, active_seconds=elapsed)
+        return state.reported(folder.report_uri) if files else state
+
+    state = await folder.change_state(ended)
+    if end is JobStatus.CANCELLED:
+        return JobCancelled(job.job_id, state.reason)
+    return JobFailed(job.job_id, state.failures)
+
+
+async def _wait_for_the_last(folder: JobFolder, beat: float) -> None:
+    """Wait until no partition runs any more; a sign that nobody renews counts for no longer than that.
+
+    A task that somebody marks as failed has ended for Airflow, and saves what it did for some seconds still.
+    """
+    for _ in range(LIVES):
+        if not alive(await folder.list_signs(), await folder.read_clock(), LIVES * beat):
+            return
+        await asyncio.sleep(beat)
+
+
+def _ends(state: JobState) -> JobStatus | None:
+    """What a job becomes whose partitions were told to stop, None if they weren't."""
+    if state.status in {JobStatus.CANCELLING, JobStatus.CANCELLED}:
+        return JobStatus.CANCELLED
+    final = any(failure.code in FINAL for failure in state.failures)
+    return JobStatus.FAILED if state.status is JobStatus.FAILING or (state.status.ended and final) else None
+
+
 async def _finished(job: Job, folder: JobFolder) -> list[tuple[Summary, Attempt]]:
     """The attempts that ran to their ends, one a partition, in order; their numbers add up to the job's."""
     numbers = [partition.number for partition in job.partitions]
-    attempts = await folder.read_attempts(numbers)
+    attempts = dict(zip(numbers, await folder.read_attempts(numbers), strict=True))
     finished = [
-        (attempt.summary, attempt) for attempt in attempts if attempt is not None and attempt.summary is not None
+        (attempt.summary, attempt)
+        for attempt in attempts.values()
+        if attempt is not None and attempt.summary is not None
     ]
     if len(finished) < len(numbers):
         there = {summary.partition for summary, _ in finished}
-        raise PartitionsMissing(job.job_id, (number for number in numbers if number not in there), len(numbers))
+        missing = [number for number in numbers if number not in there]
+        halts = [attempt.halt for number in missing if (attempt := attempts[number]) is not None]
+        raise PartitionsMissing(job.job_id, missing, len(numbers), [halt.cause for halt in halts if halt is not None])
     for partition, (summary, _) in zip(job.partitions, finished, strict=True):
         counted = summary.tally.succeeded + summary.tally.failed
         if counted != partition.rows:
@@ -116,110 +208,47 @@ def _compare(job: Job, written: list[Summary], returned: Iterable[Mapping[str, A
             )
 
 
-def _active(state: JobState, now: Callable[[], datetime]) -> JobState:
+def _known(job: Job, state: JobState | None) -> JobState:
+    return state or JobState(job_id=job.job_id, status=JobStatus.READY, created=job.created, total=job.total)
+
+
+def _active(job: Job, state: JobState | None, now: Callable[[], datetime]) -> JobState:
     """The job as it was while its partitions ran.
 
     That it is Active may not have been written, or an earlier report may have ended it.
     """
-    return state if state.status is JobStatus.COMPLETING else state.moved(JobStatus.ACTIVE, at=now())
+    state = _known(job, state)
+    if state.status in {JobStatus.COMPLETING, JobStatus.ACTIVE}:
+        return state
+    if state.status in {JobStatus.PAUSING, JobStatus.PAUSED}:  # too late: everything is done
+        return dataclasses.replace(state, status=JobStatus.ACTIVE, reason="")
+    return state.moved(JobStatus.ACTIVE, at=now())
 
 
-async def _write_failed(folder: JobFolder, state: JobState, error: S3BatchError, now: Callable[[], datetime]) -> None:
+async def _write_failed(
+    job: Job, folder: JobFolder, failures: Sequence[FailureReason], now: Callable[[], datetime]
+) -> None:
     """Write down that the job failed, if possible: the error that made it fail is the one to raise."""
     try:
-        failed = _active(state, now).moved(JobStatus.FAILED, at=now(), failures=[FailureReason.of(error)])
-        await folder.write_state(failed)
+        await folder.change_state(
+            lambda state: _active(job, state, now).moved(JobStatus.FAILED, at=now(), failures=failures[:_REASONS_MOST])
+        )
     except S3BatchError as trouble:
         log.warning("That job %s failed could not be written down: %s", folder.job_id, trouble)
 
 
-def _measure(spans: Iterable[Span]) -> float:
-    """Seconds that at least one of the spans covers."""
-    covered, until = 0.0, float("-inf")
-    for began, ended in sorted(spans):
-        covered += max(0.0, ended - max(began, until))
-        until = max(until, ended)
-    return covered
-
-
-async def _write_report(folder: JobFolder, attempts: Iterable[Attempt], now: Callable[[], datetime]) -> None:
-    results = [folder.report_entry(file) for attempt in attempts for file in attempt.files]
+async def _write_report(folder: JobFolder, files: Iterable[ResultFile], now: Callable[[], datetime]) -> None:
+    results = [folder.report_entry(file) for file in files]
     before = await folder.read_report()
     # The same report again is the same to the byte.
     created = (
         before["ReportCreationDate"] if before is not None and before.get("Results") == results else _aws_time(now())
     )
     await folder.write_report(
-        {"Format": _FORMAT, "ReportCreationDate": created, "Results": results, "ReportSchema": SCHEMA}
+        {"Format": REPORT_FORMAT, "ReportCreationDate": created, "Results": results, "ReportSchema": SCHEMA}
     )
 
 
 def _aws_time(moment: datetime) -> str:
     """With nanoseconds, as AWS writes ReportCreationDate: ``2025-07-20T21:18:22.395320681Z``."""
     return f"{moment.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S.%f}000Z"
-
-
-async def read_report(uri: str, s3: S3Calls) -> AsyncGenerator[Outcome, None]:
-    """Read a completion report back, ours or AWS's: every object's outcome, in the order of the report.
-
-    Entries are numbered from 1. Memory holds a few result files.
-
-    Args:
-        uri: the report's ``manifest.json``, or the job's folder.
-        s3: S3.
-
-    Raises:
-        InvalidInput: `uri` is no S3 place.
-        ReportError: it isn't a completion report, or a file of it is missing or not the one that its MD5 names.
-    """
-    place = S3Location.parse(uri)
-    if not place.key.endswith("manifest.json"):
-        place = S3Location(place.bucket, f"{place.key.rstrip('/')}/manifest.json".lstrip("/"))
-    results = _results(await _get(s3, place), place.uri)
-    row = 1
-    ahead: deque[asyncio.Task[bytes]] = deque()
-    try:
-        for at, result in enumerate(results):
-            while at + len(ahead) < min(at + _AHEAD, len(results)):
-                ahead.append(asyncio.create_task(_verified(s3, results[at + len(ahead)])))
-            body = await ahead.popleft()
-            for outcome in read_results(body, _place(result).uri, row):
-                row += 1
-                yield outcome
-    finally:
-        for task in ahead:
-            task.cancel()
-        await asyncio.gather(*ahead, return_exceptions=True)
-
-
-def _results(manifest: bytes, uri: str) -> list[dict[str, str]]:
-    try:
-        report = json.loads(manifest)
-        form = report["Format"]
-        results = [
-            {name: str(result[name]) for name in ("Bucket", "Key", "MD5Checksum")} for result in report["Results"]
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ReportError(f"{printable(uri)} is not a completion report's manifest.json: {error!r}") from error
-    if form != _FORMAT:
-        raise ReportError(f"{printable(uri)}: its format is {printable(form)}; only {_FORMAT} can be read")
-    return results
-
-
-def _place(result: Mapping[str, str]) -> S3Location:
-    return S3Location(result["Bucket"], result["Key"])
-
-
-async def _verified(s3: S3Calls, result: Mapping[str, str]) -> bytes:
-    body = await _get(s3, _place(result))
-    if hashlib.md5(body, usedforsecurity=False).hexdigest() != result["MD5Checksum"].lower():
-        raise ReportError(f"{printable(_place(result).uri)} isn't the file that the report names: its MD5 is another")
-    return body
-
-
-async def _get(s3: S3Calls, place: S3Location) -> bytes:
-    try:
-        body: bytes = (await s3.call("GetObject", Bucket=place.bucket, Key=place.key))["Body"]
-    except S3Error as error:
-        raise ReportError(f"the completion report can't be read: {error}") from error
-    return body

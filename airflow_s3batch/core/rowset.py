@@ -94,6 +94,15 @@ class RowSet:
         merged = _merged(before, theirs)
         return RowSet._of(mine[:low] + merged + mine[high:], self._count - _count(before) + _count(merged))
 
+    def __sub__(self, other: RowSet) -> RowSet:
+        theirs = other._edges
+        edges: list[int] = []
+        for start, end in zip(self._edges[::2], self._edges[1::2]):  # noqa: B905 - edges come in pairs
+            low, high = bisect_right(theirs, start), bisect_left(theirs, end)
+            # Whether the interval begins or ends within one of theirs shows in how many edges come before.
+            edges += ([] if low % 2 else [start]) + theirs[low:high] + ([] if high % 2 else [end])
+        return RowSet._of(edges, _count(edges))
+
     def __len__(self) -> int:
         return self._count
 

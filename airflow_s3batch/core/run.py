@@ -6,32 +6,33 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 
-from airflow_s3batch.core.checkpoint import Attempt, History
+from airflow_s3batch.core.checkpoint import Attempt, Halt, History, Span
 from airflow_s3batch.core.engine.promise import S3Engine
-from airflow_s3batch.core.errors import InvalidInput, ManifestError, ReportError, S3BatchError, Stopped
-from airflow_s3batch.core.job import Job, JobStatus
+from airflow_s3batch.core.errors import InvalidInput, ManifestChanged, S3BatchError, Stopped
+from airflow_s3batch.core.job import Job
 from airflow_s3batch.core.journal import Journal
+from airflow_s3batch.core.lease import Lease, take
 from airflow_s3batch.core.limits import Allowance
-from airflow_s3batch.core.partition import Partition
-from airflow_s3batch.core.progress import Meter, Progress
-from airflow_s3batch.core.rows import Entry
-from airflow_s3batch.core.share import keep_share
-from airflow_s3batch.core.status import JobState, utc_now
+from airflow_s3batch.core.operations.base import RUNNING_JOB, RUNNING_NOTES
+from airflow_s3batch.core.progress import Progress
+from airflow_s3batch.core.sign import BEAT, Sign
+from airflow_s3batch.core.status import MANIFEST_CHANGED, FailureReason, utc_now
 from airflow_s3batch.core.store import JobFolder
 from airflow_s3batch.core.summary import Summary
 from airflow_s3batch.core.tally import Tally
+from airflow_s3batch.core.waiting import in_time
+from airflow_s3batch.core.watch import Watch, admit
+from airflow_s3batch.core.work import Work
 
 __all__ = ["run_partition"]
 
 log = logging.getLogger(__name__)
 
-_SAVING = 10.0
-"""Seconds to write down what is known, when the run is failing anyway."""
-_HANDFUL = 64
-"""Entries that are fed at once, at least."""
+_ENDING = 10.0
+"""Seconds to write down how a run has come to a stop, when it fails anyway."""
 
 
 def ignore(_: Progress) -> None:
@@ -47,6 +48,7 @@ async def run_partition(
     stop: asyncio.Event | None = None,
     checkpoint_rows: int = 10_000,
     checkpoint_seconds: float = 30.0,
+    beat: float = BEAT,
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = utc_now,
 ) -> Summary:
@@ -64,228 +66,159 @@ async def run_partition(
         stop: once it is set, nothing new is begun, and all that was done is written down.
         checkpoint_rows: outcomes that may be waiting to be written; a checkpoint is written at every half of it …
         checkpoint_seconds: … and after so many seconds.
+        beat: seconds between two looks at the job's folder, which are signs of life: a run without one for five times
+            as long counts as dead.
         clock: monotonic seconds.
         now: the time.
 
     Raises:
         Stopped: `stop` was set before the end.
+        Paused: the job is paused; run the partition again once it is resumed.
+        JobFailed: too many of the job's objects have failed; `JobCancelled` if somebody has cancelled it.
         ManifestError: the manifest changed, or can't be read any more. What was in flight is written down.
         ReportError: the folder can't be written.
-        JobConflict: another run of the same partition writes at the same time, or the job isn't ready to run.
+        JobConflict: another run of the same partition is alive, or the job isn't ready to run.
         Unreachable: S3 can't be reached any more.
     """
     if not 0 <= number < len(job.partitions):
         raise InvalidInput(f"job {job.job_id} has partitions 0 to {len(job.partitions) - 1}, not {number}")
-    folder = JobFolder.of(s3, job)
+    folder, halt = JobFolder.of(s3, job), asyncio.Event()
+    RUNNING_JOB.set(job.job_id)
+    RUNNING_NOTES.set(folder)
     latest = await folder.read_attempt(number)
-    if latest is not None and latest.summary is not None and not latest.summary.tally.failed:
+    if latest is not None and (done := latest.finished):
         log.info("Partition %d has been done before, without a failure", number)
-        return latest.summary
-    history = History.of(await folder.read_checkpoints(number))
-    attempt = 1 + max(history.attempts, latest.number if latest is not None else 0)
-    await folder.write_attempt(number, Attempt(number=attempt))
-    await _activate(folder, job, now)
-    journal = Journal(
-        folder,
-        number,
-        attempt,
-        history,
-        batch_rows=max(1, checkpoint_rows // 2),
-        batch_seconds=checkpoint_seconds,
-        report_succeeded=job.spec.report.scope == "AllTasks",
-        time=lambda: now().timestamp(),
-    )
-    run = _Run(
-        job,
-        job.partitions[number],
-        s3,
-        journal,
-        checkpoint_rows=checkpoint_rows,
-        stop=stop or asyncio.Event(),
-        on_progress=on_progress,
-        clock=clock,
-    )
-    began = clock()
-    async with _shared(job, folder, number, run.allowance):
-        await run.to_its_end()
-    summary = Summary(
-        partition=number,
-        attempt=attempt,
-        rows=job.partitions[number].rows,
-        skipped=len(history.succeeded),
-        elapsed_seconds=round(clock() - began, 3),
-        tally=Tally(succeeded=len(history.succeeded)) + journal.tally,
-    )
-    files, spans = (*history.files, *journal.files), (*history.spans, journal.span)
-    await folder.write_attempt(number, Attempt(number=attempt, summary=summary, files=files, spans=spans))
-    return summary
-
-
-@asynccontextmanager
-async def _shared(job: Job, folder: JobFolder, number: int, allowance: Allowance) -> AsyncGenerator[None, None]:
-    """Share the job's requests a second with its other partitions, where the job has a limit."""
-    limit = job.spec.limits.requests_per_second
-    if limit is None:
-        yield
-        return
-    allowance.requests_per_second = limit / len(job.partitions)  # until the others are counted
-    sharing = asyncio.create_task(keep_share(folder, number, limit, allowance))
-    try:
-        yield
-    finally:
-        await _cancel(sharing)
-
-
-async def _activate(folder: JobFolder, job: Job, now: Callable[[], datetime]) -> None:
-    """Make the job Active, if it isn't: all partitions try to, and none depends on it."""
-    try:
-        state = await folder.read_state()
-        if state is None:
-            state = JobState(job_id=job.job_id, status=JobStatus.READY, created=job.created, total=job.total)
-        if state.status is not JobStatus.ACTIVE:
-            await folder.write_state(state.moved(JobStatus.ACTIVE, at=now()))
-    except ReportError as error:
-        log.warning("That job %s is active could not be written down: %s", job.job_id, error)
+        return done
+    async with _relayed(stop, halt):
+        state = await admit(folder, job, now)
+        lease = await take(folder, number, opened=state.opened, stop=halt, beat=beat)
+        if isinstance(lease, Summary):
+            return lease
+        history = History.of(await folder.read_checkpoints(number))
+        journal = Journal(
+            folder,
+            number,
+            max(lease.attempt.number, history.attempts + 1),
+            history,
+            batch_rows=max(1, checkpoint_rows // 2),
+            batch_seconds=checkpoint_seconds,
+            report_succeeded=job.spec.report.scope == "AllTasks",
+            confirm=lease.confirm,
+            time=lambda: now().timestamp(),
+        )
+        allowance = Allowance()
+        work = Work(
+            job,
+            job.partitions[number],
+            s3,
+            journal,
+            allowance=allowance,
+            checkpoint_rows=checkpoint_rows,
+            halt=halt,
+            on_progress=on_progress,
+            clock=clock,
+        )
+        run = _Run(lease, history, journal, work, clock)
+        return await run.to_its_end(
+            Watch(job, lease, s3, sign=run.sign, allowance=allowance, halt=halt, beat=beat, now=now)
+        )
 
 
 class _Run:
-    """One attempt at a partition, on its way."""
+    """One attempt at a partition, from the claim to what is written at its end."""
 
     def __init__(
-        self,
-        job: Job,
-        partition: Partition,
-        s3: S3Engine,
-        journal: Journal,
-        *,
-        checkpoint_rows: int,
-        stop: asyncio.Event,
-        on_progress: Callable[[Progress], None],
-        clock: Callable[[], float],
+        self, lease: Lease, history: History, journal: Journal, work: Work, clock: Callable[[], float]
     ) -> None:
-        in_flight = job.spec.limits.in_flight
-        self._job = job
-        self._partition = partition
-        self._s3 = s3
+        self._lease = lease
+        self._history = history
         self._journal = journal
-        self._done_before = journal.rows
-        self._uncommitted_most = checkpoint_rows + in_flight
-        # As much as keeps the engine busy; entries that only wait there would take room from outcomes.
-        self._at_once = max(_HANDFUL, in_flight)
-        self._stop = stop
-        self._on_progress = on_progress
+        self._work = work
         self._clock = clock
-        self._meter = Meter(partition.rows, len(journal.rows), clock())
-        self._read = 0
-        self._fed = 0
-        self._broken: ManifestError | None = None
-        self.allowance = Allowance()
+        self._began = clock()
 
-    async def to_its_end(self) -> None:
-        """Run it; every row of the partition is committed when this returns."""
-        collecting = asyncio.create_task(self._collect())
-        keeping = asyncio.create_task(self._journal.keep())
-        stopping = asyncio.create_task(self._stop.wait())
+    def sign(self) -> Sign:
+        """The sign of life of now."""
+        attempt = self._lease.attempt
+        return Sign(
+            owner=attempt.owner,
+            attempt=self._journal.attempt,
+            opened=attempt.opened,
+            counts=self._work.counts,
+            rate=self._work.progress.rate,
+            spans=self._spans,
+        )
+
+    async def to_its_end(self, watch: Watch) -> Summary:
+        """Run it, with the watch beside it, and write down how it ended."""
         try:
-            await self._watch(collecting, keeping, stopping)
-        except BaseException:  # cancelled from outside
-            await _cancel(stopping, collecting, keeping)
-            await self._save()
-            raise
-        await _cancel(stopping, collecting, keeping)
-        if failure := _failure(keeping):
-            raise failure
-        if failure := _failure(collecting) or self._broken:
-            await self._save()
-            raise failure
-        if self._stop.is_set():
-            await self._save()
-        else:
-            await self._journal.write_rest()
-        self._check()
-
-    async def _watch(
-        self, collecting: asyncio.Task[None], keeping: asyncio.Task[None], stopping: asyncio.Task[bool]
-    ) -> None:
-        """Wait until all outcomes are collected and written, one of the two fails, or a stop has run its course."""
-        await asyncio.wait({collecting, keeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if stopping.done() and not collecting.done():
-            self._journal.flush()
-            self._journal.wake()
-            await asyncio.wait({collecting, keeping}, return_when=asyncio.FIRST_COMPLETED)
-        if not keeping.done():
-            self._journal.close()
-            hurry = stopping.done() or _failure(collecting) is not None
-            await asyncio.wait({keeping}, timeout=_SAVING if hurry else None)
-
-    async def _save(self) -> None:
-        """Write down what is known, if that can be done quickly: the run fails anyway, for another reason."""
-        try:
-            await asyncio.wait_for(self._journal.write_rest(), _SAVING)
-        except (S3BatchError, asyncio.TimeoutError) as error:
-            log.warning(
-                "The outcomes since the last checkpoint could not be written; they will be done again: %s", error
+            async with watch.kept():
+                await self._work.to_its_end(watch.suspect)
+            summary = self._summary()
+            await self._lease.end(
+                Attempt(
+                    number=self._journal.attempt,
+                    summary=summary,
+                    files=(*self._history.files, *self._journal.files),
+                    spans=self._spans,
+                )
             )
+        except Stopped as stopped:
+            why = watch.verdict or stopped
+            await self._stop(why, watch)
+            raise why from stopped
+        except BaseException as error:
+            await self._stop(error, watch)
+            raise
+        await watch.end()
+        return summary
 
-    async def _collect(self) -> None:
-        operation = self._job.spec.operation
-        async with (
-            aclosing(self._entries()) as entries,
-            aclosing(self._s3.run(entries, operation, stop=self._stop, allowance=self.allowance)) as outcomes,
-        ):
-            async for some in outcomes:
-                failures = self._journal.add(some)
-                self._on_progress(self._meter.add(len(some), failures, self._clock()))
-
-    async def _entries(self) -> AsyncGenerator[list[Entry], None]:
-        """What the engine is fed with: the rows that haven't succeeded, while there is room for their outcomes."""
+    async def _stop(self, why: BaseException, watch: Watch) -> None:
+        """Write down how the attempt came to a stop, if that can be done quickly, so that nobody has to wait for it."""
+        halt = Halt(FailureReason.of(why), self._work.counts)
         try:
-            async for entries in self._job.spec.manifest.read(self._s3, self._partition):
-                self._read += len(entries)
-                pending = self._done_before.pending(entries)
-                while pending:
-                    room = await self._room()
-                    if self._stop.is_set():
-                        return
-                    some, pending = pending[:room], pending[room:]
-                    self._fed += len(some)
-                    yield some
-        except ManifestError as error:
-            # Not raised here: it would tear down what is in flight.
-            self._broken = error
+            await in_time(self._say_stopped(halt, watch, final=isinstance(why, ManifestChanged)), _ENDING)
+        except (S3BatchError, asyncio.TimeoutError) as error:
+            log.warning("That the run has stopped could not be written down; the next one will wait a while: %s", error)
 
-    async def _room(self) -> int:
-        """How many entries may be fed now. Waits until some may, or the run is to stop."""
-        while True:
-            room = self._uncommitted_most - (self._fed - self._journal.committed)
-            if room > 0 or self._stop.is_set():
-                return min(room, self._at_once)
-            await self._journal.changed()
+    async def _say_stopped(self, halt: Halt, watch: Watch, *, final: bool) -> None:
+        if final:
+            await watch.fail(halt.cause._replace(code=MANIFEST_CHANGED))
+        await self._lease.end(Attempt(number=self._journal.attempt, halt=halt, spans=self._spans))
+        await watch.end()
 
-    def _check(self) -> None:
-        """See that every row has its outcome.
+    def _summary(self) -> Summary:
+        skipped = len(self._history.succeeded)
+        return Summary(
+            partition=self._lease.partition,
+            attempt=self._journal.attempt,
+            rows=self._work.partition.rows,
+            skipped=skipped,
+            elapsed_seconds=round(self._clock() - self._began, 3),
+            tally=Tally(succeeded=skipped) + self._journal.tally,
+        )
 
-        Raises:
-            Stopped, ManifestError: some have none, because of the stop, or because the manifest hasn't given them.
-        """
-        rows, done = self._partition.rows, len(self._journal.rows)
-        if done == rows and self._read == rows:
-            return
-        where = f"job {self._job.job_id}, partition {self._partition.number}"
-        if self._stop.is_set():
-            raise Stopped(f"{where}: stopped after {done:,} of {rows:,} rows; run it again to go on from there")
-        if self._read != rows:
-            uri = self._job.spec.manifest.location.uri
-            raise ManifestError(uri, f"{where} read {self._read:,} rows where prepare counted {rows:,}")
-        raise S3BatchError(f"{where}: only {done:,} of {rows:,} rows have an outcome; run it again to do the others")
+    @property
+    def _spans(self) -> tuple[Span, ...]:
+        return (*self._history.spans, self._journal.span)
 
 
-async def _cancel(*tasks: asyncio.Task[None] | asyncio.Task[bool]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+@asynccontextmanager
+async def _relayed(stop: asyncio.Event | None, halt: asyncio.Event) -> AsyncGenerator[None, None]:
+    """Set `halt` once `stop` is set."""
+    if stop is None:
+        yield
+        return
+    if stop.is_set():
+        halt.set()
+    relaying = asyncio.create_task(_relay(stop, halt))
+    try:
+        yield
+    finally:
+        relaying.cancel()
+        await asyncio.gather(relaying, return_exceptions=True)
 
 
-def _failure(task: asyncio.Task[None]) -> BaseException | None:
-    """What made the task fail, None if it ended well or was cancelled."""
-    return None if task.cancelled() else task.exception()
+async def _relay(stop: asyncio.Event, halt: asyncio.Event) -> None:
+    await stop.wait()
+    halt.set()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from airflow_s3batch.core.errors import InvalidInput, JobConflict, ManifestError, S3Error, printable
 from airflow_s3batch.core.job import JobStatus
 
-__all__ = ["FailureReason", "JobState", "iso", "utc_now"]
+__all__ = ["AWAITING", "FINAL", "MANIFEST_CHANGED", "THRESHOLD_PASSED", "FailureReason", "JobState", "iso", "utc_now"]
 
 _ENDING = frozenset(
     {
@@ -41,10 +41,22 @@ _NEXT: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.CANCELLING: _FAILS | {JobStatus.CANCELLED},
     JobStatus.FAILING: frozenset({JobStatus.FAILED}),
 }
-# Ours, not AWS's: a job that ended, or died while ending, is opened again by running it again.
-_REOPENED = frozenset({JobStatus.PREPARING, JobStatus.ACTIVE})
+# Ours, not AWS's: a job that ended, or died while ending, is opened again by running it again, or by asking again
+# whether it may run.
+_REOPENED = frozenset({JobStatus.PREPARING, JobStatus.SUSPENDED, JobStatus.ACTIVE})
+# What a person has cancelled, no run that happens to come late opens again: only prepare does.
+_REOPENED_BY_PREPARE = frozenset({JobStatus.PREPARING, JobStatus.SUSPENDED})
 
+THRESHOLD_PASSED = "FailureThresholdExceeded"
+"""FailureCode of a job in which too many objects have failed."""
+MANIFEST_CHANGED = "ManifestChanged"
+"""FailureCode of a job whose manifest is no longer the one that it was prepared for."""
+FINAL = frozenset({THRESHOLD_PASSED, MANIFEST_CHANGED})
+"""FailureCodes of jobs that can't go on: they get the report of what ran."""
 _CODE_MOST, _REASON_MOST = 64, 256
+
+AWAITING = "AwaitingConfirmation"
+"""SuspendedCause of a job that waits for a person, or was only prepared."""
 
 
 def utc_now() -> datetime:
@@ -90,21 +102,27 @@ class JobState:
     """TerminationDate, ISO 8601 in UTC."""
     report_uri: str | None = None
     """The completion report's ``manifest.json``, once it is there."""
+    opened: int = 1
+    """How often it has been opened: more than once if it was run again after it had ended."""
+    suspended: str | None = None
+    """SuspendedDate: when the job was suspended last, ISO 8601 in UTC."""
+    suspended_cause: str = ""
+    """SuspendedCause."""
 
     def moved(
         self, status: JobStatus, *, at: datetime, reason: str = "", failures: Iterable[FailureReason] = ()
     ) -> JobState:
-        """The job in its next status, which may be the one it is in.
+        """The job in its next status, which may be the one it is in. Of one that is suspended, `reason` is the cause.
 
         Raises:
             JobConflict: that status can't follow this one.
         """
-        reopened = self.status in _ENDING and status in _REOPENED
+        reopened = status in self._reopens()
         if status is not self.status and not reopened and status not in _NEXT.get(self.status, ()):
             raise JobConflict(
                 f"job {self.job_id} is {self.status.value} and can't become {status.value}; "
                 f"from {self.status.value} it can become "
-                + ", ".join(sorted(next_.value for next_ in _NEXT.get(self.status, _REOPENED)))
+                + ", ".join(sorted(next_.value for next_ in _NEXT.get(self.status) or self._reopens()))
             )
         return dataclasses.replace(
             self,
@@ -112,7 +130,15 @@ class JobState:
             reason=printable(reason, _REASON_MOST),
             failures=tuple(failures),
             ended=iso(at) if status.ended else None,
+            opened=self.opened + reopened,
+            suspended=iso(at) if status is JobStatus.SUSPENDED else self.suspended,
+            suspended_cause=printable(reason, _REASON_MOST) if status is JobStatus.SUSPENDED else self.suspended_cause,
         )
+
+    def _reopens(self) -> frozenset[JobStatus]:
+        if self.status in _CANCELS:
+            return _REOPENED_BY_PREPARE
+        return _REOPENED if self.status in _ENDING else frozenset()
 
     def counted(self, *, total: int, succeeded: int, failed: int, active_seconds: float) -> JobState:
         """The same with these numbers in its ProgressSummary."""
@@ -140,6 +166,10 @@ class JobState:
         }
         if self.ended:
             described["TerminationDate"] = self.ended
+        if self.opened > 1:
+            described["Opened"] = self.opened
+        if self.suspended:
+            described |= {"SuspendedDate": self.suspended, "SuspendedCause": self.suspended_cause}
         if self.report_uri:
             described["ReportUri"] = self.report_uri
         return described
@@ -167,6 +197,9 @@ class JobState:
                 active_seconds=progress["Timers"]["ElapsedTimeInActiveSeconds"],
                 ended=described.get("TerminationDate"),
                 report_uri=described.get("ReportUri"),
+                opened=described.get("Opened", 1),
+                suspended=described.get("SuspendedDate"),
+                suspended_cause=described.get("SuspendedCause", ""),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput(f"not a job's status: {error!r}") from error

@@ -10,7 +10,7 @@ from airflow_s3batch.core.errors import InvalidInput
 from airflow_s3batch.core.job import JobStatus
 from airflow_s3batch.core.tally import Failure, Tally
 
-__all__ = ["JobSummary", "Summary", "duration"]
+__all__ = ["JobSummary", "Summary", "counted", "duration"]
 
 _MOMENT, _MINUTE, _HOUR = 10, 60, 3600
 
@@ -25,6 +25,11 @@ def duration(seconds: float) -> str:
     if whole < _HOUR:
         return f"{whole // _MINUTE} min {whole % _MINUTE} s"
     return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something, as a person says it: ``1 object``, ``3,000 objects``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from airflow_s3batch.core.operations import Operation, PutObjectTagging
 from airflow_s3batch.core.prepare import prepare
 from airflow_s3batch.core.rows import Entry, Outcome
 from airflow_s3batch.testing import MemoryS3
+from tests.core.simulated import now
 
 Scope = Literal["AllTasks", "FailedTasksOnly"]
 OWNER = ("dag", "run", "group")
@@ -38,7 +39,7 @@ class ScriptedEngine(MemoryS3):
     """
 
     def __init__(self, script: Callable[[Entry], Outcome] = succeeds, *, seed: int = 0, **options: Any) -> None:
-        super().__init__("lake", "data", **options)
+        super().__init__("lake", "data", **{"now": now, **options})
         self.script = script
         self.requests: list[int] = []
         """The rows that were done, in order."""
@@ -70,7 +71,7 @@ class ScriptedEngine(MemoryS3):
         return await super().call(action, **parameters)
 
     def check(self, operation: Operation, bucket: str) -> None:
-        operation.request(bucket, "key", None)
+        operation.requests(bucket, "key", None)
         self._checked.append(bucket)
 
     async def run(
@@ -108,8 +109,7 @@ def spec(scope: Scope = "AllTasks", **fields: Any) -> JobSpec:
         manifest=CsvManifest("s3://lake/manifest.csv"),
         operation=PutObjectTagging({"tier": "cold"}),
         report=CompletionReport("s3://lake/reports", scope=scope),
-        limits=LIMITS,
-        **fields,
+        **{"limits": LIMITS, **fields},
     )
 
 

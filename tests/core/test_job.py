@@ -30,7 +30,7 @@ def spec(**fields: Any) -> JobSpec:
 
 def test_the_spec_is_what_create_job_takes() -> None:
     asked = spec(description="Tag what is cold").to_aws()
-    del asked["Limits"]  # ours
+    del asked["Limits"], asked["FailureThreshold"]  # ours
     asked |= {"AccountId": "1", "Priority": 1, "RoleArn": "arn:aws:iam::1:role/x", "ClientRequestToken": "x"}
     shape = botocore.session.Session().get_service_model("s3control").shape_for("CreateJobRequest")
 
@@ -105,6 +105,23 @@ def test_a_report_is_told_in_awss_words(location: str, bucket: str, prefix: str 
     assert told.get("Prefix") == prefix
     assert CompletionReport.from_aws(told).place == report.place
     assert CompletionReport.from_aws(told).scope == "FailedTasksOnly"
+
+
+def test_the_account_that_has_to_own_the_reports_bucket_is_told_in_awss_words() -> None:
+    report = CompletionReport("s3://lake/a", bucket_owner="012345678901")
+    told = report.to_aws()
+
+    assert told["ExpectedBucketOwner"] == "012345678901"
+    assert CompletionReport.from_aws(json.loads(json.dumps(told))) == report
+    assert report.place.in_bucket == {"Bucket": "lake", "ExpectedBucketOwner": "012345678901"}
+    assert "ExpectedBucketOwner" not in CompletionReport("s3://lake/a").to_aws()
+
+
+def test_an_account_has_twelve_digits_once_it_is_rendered() -> None:
+    told = CompletionReport("s3://lake/a", bucket_owner="{{ var.value.account }}").to_aws()
+
+    with pytest.raises(InvalidInput, match="'me' is not an AWS account; write its 12 digits"):
+        CompletionReport.from_aws({**told, "ExpectedBucketOwner": "me"})
 
 
 def test_a_reports_templated_location_is_checked_once_rendered() -> None:

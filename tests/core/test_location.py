@@ -23,7 +23,7 @@ from airflow_s3batch.core.location import S3Location, check_bucket, is_bucket, i
     ],
 )
 def test_a_uri_names_bucket_and_key(uri: str, bucket: str, key: str) -> None:
-    assert S3Location.parse(uri) == (bucket, key)
+    assert S3Location.parse(uri) == S3Location(bucket, key)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_what_is_no_s3_uri_is_refused(uri: str) -> None:
     ],
 )
 def test_an_arn_names_bucket_and_key(arn: str, bucket: str, key: str) -> None:
-    assert S3Location.from_arn(arn) == (bucket, key)
+    assert S3Location.from_arn(arn) == S3Location(bucket, key)
 
 
 @pytest.mark.parametrize("arn", ["", "arn:aws:s3:::", "arn:aws:sqs:::lake", "s3://lake/a", "arn:aws:s3:::b"])

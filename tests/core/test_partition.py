@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from airflow_s3batch.core.partition import Mark, Marks, Partition, split
@@ -44,30 +46,38 @@ def test_where_marks_are_too_far_apart_there_are_fewer_partitions_and_no_empty_o
 
 def test_a_small_manifest_can_be_cut_at_every_row() -> None:
     collected = Marks()
-    collected.add(b"a,b\nc,dd\n", 1, 2, 0)
-    collected.add(b"e,f", 3, 1, 9)
+    collected.add(1, 2, 0, lambda *_: [0, 4])
+    collected.add(3, 1, 9, lambda *_: [9])
 
     assert collected.ended(4, 12) == [Mark(1, 0), Mark(2, 4), Mark(3, 9), Mark(4, 12)]
 
 
-def test_a_huge_manifest_is_marked_where_blocks_begin() -> None:
-    block = b"".join(b"%06d\n" % row for row in range(10))
+def test_a_huge_manifest_is_marked_where_stretches_begin() -> None:
+    asked: list[int] = []
+
+    def begins(row: int, first: int, step: int) -> list[int]:
+        asked.append(row)
+        return [at * 7 for at in range(row, row + 10)][first::step]
+
     collected = Marks(most=10)
-    for number in range(1000):
-        collected.add(block, 1 + number * 10, 10, number * len(block))
-    found = collected.ended(10_001, 1000 * len(block))
+    for first in range(0, 10_000, 10):
+        collected.add(1 + first, 10, first * 7, partial(begins, first))
+    found = collected.ended(10_001, 70_000)
 
     assert 5 <= len(found) <= 11
     assert all(mark.offset == (mark.row - 1) * 7 for mark in found)
     assert all(partition.rows <= 4_000 for partition in split(found, 3_000, 4))
+    assert max(asked) < 1_000
 
 
 def test_a_large_manifest_keeps_few_marks_and_they_are_at_rows() -> None:
-    block = b"".join(b"%06d\n" % row for row in range(100))
+    def begins(row: int, first: int, step: int) -> range:
+        return range(row * 7, (row + 100) * 7, 7)[first::step]
+
     collected = Marks(most=1000)
-    for number in range(200):
-        collected.add(block, 1 + number * 100, 100, number * len(block))
-    found = collected.ended(20_001, 200 * len(block))
+    for first in range(0, 20_000, 100):
+        collected.add(1 + first, 100, first * 7, partial(begins, first))
+    found = collected.ended(20_001, 140_000)
 
     assert 500 <= len(found) <= 1001
     assert all(mark.offset == (mark.row - 1) * 7 for mark in found)

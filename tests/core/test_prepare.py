@@ -67,7 +67,7 @@ def test_a_second_prepare_finds_the_first_ones_job() -> None:
         first = await prepare(spec(), s3, owner=OWNER)
         s3.calls.clear()
         assert await prepare(spec(), s3, owner=OWNER, rows_per_partition=1) == first
-        assert s3.actions.count("PutObject") == 1  # the same status once more, to see that the report can be written
+        assert "PutObject" not in s3.actions
 
     asyncio.run(scenario())
 
@@ -149,7 +149,9 @@ def test_a_report_bucket_that_cannot_be_used_is_told_in_aws_words_before_the_man
             match=r"The job report could not be written to your report bucket\. Please check your permissions\.",
         ) as caught:
             await prepare(asked, s3, owner=OWNER)
-        assert ("NoSuchBucket" if bucket == "missing-bucket" else "AccessDenied") in str(caught.value)
+        assert ("missing-bucket doesn't exist; create it" if bucket == "missing-bucket" else "AccessDenied") in str(
+            caught.value
+        )
         assert [call.parameters["Key"] for call in s3.calls if call.parameters["Bucket"] == "lake"] == ["manifest.csv"]
 
     asyncio.run(scenario())
@@ -224,6 +226,20 @@ def test_a_folder_with_something_else_in_it_is_a_conflict() -> None:
 def test_warnings_of_the_survey_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     asyncio.run(prepare(spec(), engine("data,a+b\n"), owner=OWNER))
     assert "row 1: the key holds a '+'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("manifest", "told"),
+    [
+        ("data,a\n", "1 object in data, in 1 partition"),
+        ("data,a\ndata,b\ndata,c\n", "3 objects in data, in 2 partitions"),
+    ],
+)
+def test_log_tells_what_was_found(manifest: str, told: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "airflow_s3batch"):
+        asyncio.run(prepare(spec(), engine(manifest), owner=OWNER, rows_per_partition=2))
+
+    assert caplog.messages[-1].endswith(f": S3PutObjectTagging on {told}")
 
 
 def test_a_job_is_not_prepared_while_it_is_being_run() -> None:

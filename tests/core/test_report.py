@@ -18,6 +18,7 @@ from airflow_s3batch.core.report import complete, read_report
 from airflow_s3batch.core.rows import Outcome
 from airflow_s3batch.core.store import JobFolder
 from tests.core.scripted import ScriptedEngine, fails, prepared
+from tests.core.simulated import in_simulated_time
 from tests.core.test_run import every, run
 
 THEN = datetime(2025, 7, 20, 21, 18, 22, 395320, tzinfo=timezone.utc)
@@ -58,7 +59,7 @@ def test_the_report_manifest_is_laid_out_as_aws_lays_it_out() -> None:
             assert hashlib.md5(rows).hexdigest() == result["MD5Checksum"]
             assert {row.split(b",")[3].decode() for row in rows.splitlines()} == {result["TaskExecutionStatus"]}
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_the_report_manifest_is_the_last_but_the_status_to_be_written() -> None:
@@ -70,7 +71,7 @@ def test_the_report_manifest_is_the_last_but_the_status_to_be_written() -> None:
         written = [call.parameters["Key"].rpartition("/")[2] for call in s3.calls if call.action == "PutObject"]
         assert written == ["status.json", "manifest.json.md5", "manifest.json", "status.json"]
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_the_summary_and_the_status_tell_the_same_numbers() -> None:
@@ -97,7 +98,7 @@ def test_the_summary_and_the_status_tell_the_same_numbers() -> None:
         assert written.report_uri == told["report_uri"]
         assert written.ended is not None
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_seconds_are_those_in_which_a_partition_ran() -> None:
@@ -116,7 +117,7 @@ def test_seconds_are_those_in_which_a_partition_ran() -> None:
         assert 0 < summary.elapsed_seconds < 1
         assert summary.objects_per_second == summary.total / summary.elapsed_seconds
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_job_whose_objects_all_failed_is_complete() -> None:
@@ -125,7 +126,7 @@ def test_a_job_whose_objects_all_failed_is_complete() -> None:
         job, _ = await ran(s3)
         assert (await complete(job, s3)).status is JobStatus.COMPLETE
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_missing_partitions_are_named_and_fail_the_job_until_they_have_run() -> None:
@@ -143,7 +144,7 @@ def test_missing_partitions_are_named_and_fail_the_job_until_they_have_run() -> 
         assert (await complete(job, s3)).tally.succeeded == 90
         assert (await state(s3, job)).failures == ()
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_partition_whose_rerun_died_is_missing() -> None:
@@ -158,7 +159,7 @@ def test_a_partition_whose_rerun_died_is_missing() -> None:
         with pytest.raises(PartitionsMissing, match=r"\(1\)"):
             await complete(job, s3)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_the_report_written_again_is_the_same_to_the_byte() -> None:
@@ -171,7 +172,7 @@ def test_the_report_written_again_is_the_same_to_the_byte() -> None:
         assert await complete(job, s3) == first
         assert [s3.get("lake", name) for name in names] == before
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 @pytest.mark.parametrize("arrives", [True, False])
@@ -187,7 +188,7 @@ def test_whenever_the_report_dies_the_next_one_completes_it(calls: int, arrives:
         summary = await complete(job, s3)
         assert len(await outcomes(summary.report_uri, s3)) == 90
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_summary_that_the_folder_contradicts_is_a_conflict() -> None:
@@ -198,7 +199,7 @@ def test_a_summary_that_the_folder_contradicts_is_a_conflict() -> None:
         with pytest.raises(JobConflict, match="summary of partition 1 says attempt 1, 29 succeeded"):
             await complete(job, s3, summaries=summaries)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_summary_of_an_earlier_attempt_is_stale_and_no_conflict() -> None:
@@ -209,7 +210,7 @@ def test_a_summary_of_an_earlier_attempt_is_stale_and_no_conflict() -> None:
         await run(job, s3, 1)
         assert (await complete(job, s3, summaries=summaries)).tally.failed == 30
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_report_is_read_by_its_folder_too_and_keeps_keys_as_the_manifest_spells_them() -> None:
@@ -221,7 +222,7 @@ def test_a_report_is_read_by_its_folder_too_and_keeps_keys_as_the_manifest_spell
         assert [outcome.entry.row for outcome in read] == [1, 2, 3]
         assert sorted(outcome.entry.manifest_key for outcome in read) == ["key-00001", "key-00002", "key-00003"]
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def aws_report(s3: ScriptedEngine, rows: bytes, **changes: Any) -> str:
@@ -244,7 +245,7 @@ def test_aws_own_report_is_read() -> None:
         assert outcome.entry[1:] == ("source", "arch ived.txt", "MPJO", "arch%20ived.txt")
         assert outcome[1:] == (False, 500, "SrcObjectNotEligible", "Object is not eligible for replication")
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_result_file_that_is_not_the_one_named_is_refused() -> None:
@@ -281,7 +282,7 @@ def test_numbers_that_do_not_add_up_are_an_error() -> None:
         with pytest.raises(ReportError, match="partition 1: 30 outcomes for 31 rows; run the partition again"):
             await complete(wrong, s3)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_report_may_be_left_before_its_end() -> None:
@@ -292,7 +293,7 @@ def test_a_report_may_be_left_before_its_end() -> None:
         async with contextlib.aclosing(read_report(summary.report_uri, s3)) as read:
             assert (await anext(read)).entry.row == 1
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_place_that_is_not_in_s3_is_refused() -> None:

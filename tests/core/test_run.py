@@ -18,9 +18,11 @@ from airflow_s3batch.core.errors import (
     ManifestError,
     ReportError,
     S3BatchError,
+    S3Error,
     Stopped,
 )
 from airflow_s3batch.core.job import Job, JobStatus
+from airflow_s3batch.core.operations.base import RUNNING_JOB, RUNNING_NOTES
 from airflow_s3batch.core.prepare import prepare
 from airflow_s3batch.core.progress import Progress
 from airflow_s3batch.core.report import complete, read_report
@@ -28,9 +30,11 @@ from airflow_s3batch.core.rows import Entry, Outcome
 from airflow_s3batch.core.run import run_partition
 from airflow_s3batch.core.store import JobFolder
 from tests.core.scripted import LIMITS, OWNER, ScriptedEngine, fails, prepared, spec, succeeds
+from tests.core.simulated import in_simulated_time
 
 CHECKPOINT = 20
 """checkpoint_rows in these tests."""
+CONDITIONS = {"IfMatch", "IfNoneMatch"}
 
 
 def every(step: int) -> Callable[[Entry], Outcome]:
@@ -49,6 +53,19 @@ async def reported(job: Job, s3: ScriptedEngine) -> dict[int, bool]:
     return {int(key[4:]): succeeded for key, succeeded in keys}
 
 
+def test_log_of_a_run_that_goes_on_tells_what_was_done_before(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        s3 = ScriptedEngine(every(10))
+        job = await prepared(s3, 1_500)
+        await run(job, s3)
+        assert not [line for line in caplog.messages if "before" in line]
+        await run(job, s3)
+
+    with caplog.at_level("INFO", "airflow_s3batch"):
+        asyncio.run(scenario())
+    assert "1,350 succeeded before; this run goes on with the other 150 objects" in caplog.messages
+
+
 def test_every_object_is_done_once_and_reported_once() -> None:
     async def scenario() -> None:
         s3 = ScriptedEngine(every(10), seed=3)
@@ -60,7 +77,31 @@ def test_every_object_is_done_once_and_reported_once() -> None:
         assert s3.operations == [job.spec.operation]
         assert {row for row, succeeded in (await reported(job, s3)).items() if not succeeded} == set(range(10, 101, 10))
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
+
+
+def test_an_operation_can_learn_its_job_and_note_what_it_has_begun() -> None:
+    async def scenario() -> None:
+        known = set()
+
+        def script(entry: Entry) -> Outcome:
+            notes = RUNNING_NOTES.get()
+            assert isinstance(notes, JobFolder)
+            known.add((RUNNING_JOB.get(), notes.job_id))
+            return succeeds(entry)
+
+        s3 = ScriptedEngine(script)
+        job = await prepared(s3, 10)
+        await run(job, s3)
+        assert known == {(job.job_id, job.job_id)}
+        notes = JobFolder.of(s3, job)
+        assert await notes.read_note(7) == {}
+        for upload in ("one", "two"):
+            await notes.write_note(7, {"UploadId": upload})
+        assert (await notes.read_note(7), await notes.read_note(8)) == ({"UploadId": "two"}, {})
+        assert len(await reported(job, s3)) == 10
+
+    in_simulated_time(scenario())
 
 
 def test_a_partition_done_without_failures_is_not_done_again() -> None:
@@ -72,7 +113,7 @@ def test_a_partition_done_without_failures_is_not_done_again() -> None:
         assert await run(job, s3) == first
         assert s3.requests == []
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_run_again_only_the_failures_are_done_and_the_report_has_their_new_outcome() -> None:
@@ -88,7 +129,7 @@ def test_run_again_only_the_failures_are_done_and_the_report_has_their_new_outco
         assert (summary.attempt, summary.skipped, summary.tally.succeeded, summary.tally.failed) == (2, 86, 93, 7)
         assert {row for row, succeeded in (await reported(job, s3)).items() if not succeeded} == set(range(14, 101, 14))
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -112,7 +153,7 @@ def test_whenever_the_store_vanishes_nothing_is_lost_doubled_or_repeated_beyond_
         assert set(times) == set(range(1, 301))
         assert repeats <= deaths * (CHECKPOINT + LIMITS.in_flight)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -131,7 +172,7 @@ def test_whenever_it_is_cancelled_all_outcomes_so_far_are_saved(seed: int) -> No
         assert not done & set(s3.requests)
         await reported(job, s3)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_stop_saves_what_is_done_and_begins_nothing_more() -> None:
@@ -147,7 +188,7 @@ def test_a_stop_saves_what_is_done_and_begins_nothing_more() -> None:
         await run(job, s3)
         assert sorted(s3.requests) == sorted(set(range(1, 501)) - done)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_stop_that_comes_first_begins_nothing() -> None:
@@ -160,7 +201,7 @@ def test_a_stop_that_comes_first_begins_nothing() -> None:
             await run(job, s3, stop=stop)
         assert s3.requests == []
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_stop_while_requests_hang_saves_what_is_done() -> None:
@@ -181,7 +222,7 @@ def test_a_stop_while_requests_hang_saves_what_is_done() -> None:
         with pytest.raises(Stopped, match=rf"after {len(s3.requests)} of 500 rows"):
             await running
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_run_that_is_cancelled_while_the_store_is_away_says_that_outcomes_were_not_saved(
@@ -201,7 +242,7 @@ def test_a_run_that_is_cancelled_while_the_store_is_away_says_that_outcomes_were
         with pytest.raises(asyncio.CancelledError):
             await running[0]
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
     assert "The outcomes since the last checkpoint could not be written; they will be done again" in caplog.text
 
 
@@ -213,7 +254,7 @@ def test_a_stop_that_comes_too_late_is_no_stop() -> None:
         summary = await run(job, s3, stop=stop, on_progress=lambda _: stop.set())
         assert summary.tally.succeeded == 5
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_manifest_that_changes_in_the_middle_of_a_partition_ends_it_and_keeps_what_was_done() -> None:
@@ -228,7 +269,7 @@ def test_a_manifest_that_changes_in_the_middle_of_a_partition_ends_it_and_keeps_
         saved = sum(len(one.succeeded) for one in await JobFolder.of(s3, job).read_checkpoints(0))
         assert 0 < saved == len(s3.requests) < 30_000
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_manifest_that_changed_between_two_partitions_ends_the_second_before_it_begins() -> None:
@@ -241,25 +282,26 @@ def test_a_manifest_that_changed_between_two_partitions_ends_the_second_before_i
             await run(job, s3, 1)
         assert max(s3.requests) <= job.partitions[0].rows
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
-def test_of_two_runs_at_once_one_ends_with_a_conflict_and_no_row_is_told_twice() -> None:
+def test_of_two_runs_at_once_the_second_does_what_the_first_has_left_over() -> None:
     async def scenario() -> None:
         s3 = ScriptedEngine(every(5))
         job = await prepared(s3, 200)
-        both = await asyncio.gather(run(job, s3), run(job, s3), return_exceptions=True)
-        assert any(isinstance(one, JobConflict) for one in both)
-        await run(job, s3)
+        both = await asyncio.gather(run(job, s3), run(job, s3))
+        assert sorted(summary.attempt for summary in both) == [1, 2]
+        assert Counter(s3.requests) == {row: 2 if row % 5 == 0 else 1 for row in range(1, 201)}
         await reported(job, s3)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_of_two_runs_at_once_no_row_is_told_twice_on_a_store_without_conditions() -> None:
     class Plain(ScriptedEngine):
         async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
-            parameters.pop("IfNoneMatch", None)
+            if action == "PutObject":
+                parameters = {name: value for name, value in parameters.items() if name not in CONDITIONS}
             return await super().call(action, **parameters)
 
     async def scenario() -> None:
@@ -269,15 +311,13 @@ def test_of_two_runs_at_once_no_row_is_told_twice_on_a_store_without_conditions(
         await run(job, s3)
         await reported(job, s3)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_store_that_does_not_implement_conditions_is_written_without() -> None:
-    from airflow_s3batch.core.errors import S3Error
-
     class Old(ScriptedEngine):
         async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
-            if "IfNoneMatch" in parameters:
+            if action == "PutObject" and parameters.keys() & CONDITIONS:
                 raise S3Error(
                     action, "s3://lake/", status=501, code="NotImplemented", message="A header is not implemented"
                 )
@@ -289,19 +329,28 @@ def test_a_store_that_does_not_implement_conditions_is_written_without() -> None
         await run(job, s3)
         await reported(job, s3)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_report_that_cannot_be_written_ends_the_run_with_aws_words() -> None:
+    class ReadOnly(ScriptedEngine):
+        async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
+            if "/results/" in parameters.get("Key", ""):
+                raise S3Error(action, "s3://lake/", status=403, code="AccessDenied", message="Access Denied")
+            return await super().call(action, **parameters)
+
     async def scenario() -> None:
-        s3 = ScriptedEngine()
+        s3 = ReadOnly()
         job = await prepared(s3, 500)
-        s3.broken_after = 8
         with pytest.raises(ReportError, match=r"could not be written to your report bucket\. Please"):
             await run(job, s3)
         assert len(s3.requests) < 100
+        attempt = await JobFolder.of(s3, job).read_attempt(0)
+        assert attempt is not None
+        assert attempt.halt is not None
+        assert attempt.halt.cause.code == "ReportError"
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_what_the_engine_raises_ends_the_run_and_keeps_what_was_done() -> None:
@@ -318,7 +367,7 @@ def test_what_the_engine_raises_ends_the_run_and_keeps_what_was_done() -> None:
         saved = sum(len(one.succeeded) for one in await JobFolder.of(s3, job).read_checkpoints(0))
         assert saved > 200
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_an_engine_that_gives_a_row_two_outcomes_is_found_out() -> None:
@@ -332,7 +381,7 @@ def test_an_engine_that_gives_a_row_two_outcomes_is_found_out() -> None:
         with pytest.raises(JobConflict, match="two outcomes"):
             await run(job, s3)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_an_engine_that_loses_a_row_is_found_out() -> None:
@@ -347,7 +396,7 @@ def test_an_engine_that_loses_a_row_is_found_out() -> None:
         with pytest.raises(S3BatchError, match="only 4 of 5 rows have an outcome"):
             await run(job, s3)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_failures_only_leaves_succeeded_objects_out_of_the_report_and_in_the_counts() -> None:
@@ -360,7 +409,7 @@ def test_failures_only_leaves_succeeded_objects_out_of_the_report_and_in_the_cou
         told = [outcome async for outcome in read_report(report.report_uri, s3)]
         assert [outcome.succeeded for outcome in told] == [False] * 10
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_checkpoint_is_written_after_the_seconds_even_if_few_outcomes_come() -> None:
@@ -376,7 +425,7 @@ def test_a_checkpoint_is_written_after_the_seconds_even_if_few_outcomes_come() -
         await run_partition(job, 0, s3, checkpoint_rows=10_000, checkpoint_seconds=0.05)
         assert len(await JobFolder.of(s3, job).read_checkpoints(0)) == 2
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_the_engine_is_not_fed_beyond_what_a_kill_may_repeat() -> None:
@@ -386,7 +435,7 @@ def test_the_engine_is_not_fed_beyond_what_a_kill_may_repeat() -> None:
         await run(job, s3)
         assert s3.most_fed <= CHECKPOINT + LIMITS.in_flight
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_suspended_job_does_not_run() -> None:
@@ -401,7 +450,7 @@ def test_a_suspended_job_does_not_run() -> None:
             await run(job, s3)
         assert s3.requests == []
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_the_first_run_makes_the_job_active() -> None:
@@ -417,7 +466,7 @@ def test_the_first_run_makes_the_job_active() -> None:
         assert active is not None
         assert active.status is JobStatus.ACTIVE
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_job_whose_status_is_gone_runs_and_is_active() -> None:
@@ -430,7 +479,7 @@ def test_a_job_whose_status_is_gone_runs_and_is_active() -> None:
         assert state is not None
         assert (state.status, state.total) == (JobStatus.ACTIVE, 10)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_manifest_that_gives_other_rows_than_prepare_counted_is_an_error() -> None:
@@ -441,7 +490,7 @@ def test_a_manifest_that_gives_other_rows_than_prepare_counted_is_an_error() -> 
         with pytest.raises(ManifestError, match=r"manifest\.csv: .* read 10 rows where prepare counted 11"):
             await run(wrong, s3)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_progress_counts_up_to_the_end() -> None:
@@ -454,7 +503,7 @@ def test_progress_counts_up_to_the_end() -> None:
         assert seen[-1][:3] == (100, 50, 100)
         assert str(seen[-1]).startswith("100 of 100 objects (100 %), 50 failed, ")
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_a_partition_that_the_job_does_not_have_is_refused() -> None:
@@ -464,4 +513,4 @@ def test_a_partition_that_the_job_does_not_have_is_refused() -> None:
         with pytest.raises(InvalidInput, match="has partitions 0 to 0, not 1"):
             await run(job, s3, 1)
 
-    asyncio.run(scenario())
+    in_simulated_time(scenario())

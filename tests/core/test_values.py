@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
@@ -27,12 +27,21 @@ class Sample(Value):
     flag: Flag = False
     number: WholeNumber = 1
     word: Annotated[Text, one_of("yes", "no")] = "yes"
+    sent_at: Text = ""
 
     def __init__(self, **fields: Any) -> None:  # takes what a type checker would refuse
         super().__init__(**fields)
 
     def to_aws(self) -> dict[str, Any]:
         return {"Text": self.text}
+
+
+class Plain(Value):
+    size: Text = ""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *unnamed: Any, **fields: Any) -> None: ...
 
 
 class PulledLater:
@@ -53,9 +62,22 @@ def test_a_value_is_frozen() -> None:
         Sample().text = "other"
 
 
-def test_an_unknown_field_is_named() -> None:
-    with pytest.raises(InvalidInput, match=r"^Sample: nope: Extra inputs are not permitted"):
-        Sample(nope=1)
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("flagg", r"did you mean flag\?"),
+        ("sent", r"did you mean sent_at\?"),
+        ("nope", "it has text, moment, flag, number, word, sent_at"),
+    ],
+)
+def test_an_unknown_field_is_named_with_the_one_that_was_meant(name: str, way_out: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^Sample: no parameter '{name}'; {way_out}$"):
+        Sample(**{name: 1})
+
+
+def test_a_field_without_its_name_is_told_by_which_to_give_it() -> None:
+    with pytest.raises(InvalidInput, match=r"^Plain takes its parameters by keyword: size=$"):
+        Plain("large")
 
 
 def test_every_fault_is_told_on_one_line() -> None:
@@ -124,6 +146,11 @@ def test_what_is_no_whole_number_is_refused(given: object) -> None:
         Sample(number=given)
 
 
+@pytest.mark.parametrize("given", ["yes", "Yes", "YES"])
+def test_a_word_is_kept_as_the_list_has_it(given: str) -> None:
+    assert Sample(word=given).word == "yes"
+
+
 def test_a_value_without_json_of_its_own_is_no_value() -> None:
     with pytest.raises(NotImplementedError):
         Value().to_aws()
@@ -138,6 +165,13 @@ def test_an_unrendered_template_is_named_by_its_place() -> None:
         InvalidInput, match=r"^Operation\.Tags\[1\]\.Value holds a template that was never rendered: '{{ ds }}'"
     ):
         require_rendered({"Operation": {"Tags": [{"Value": "a"}, {"Value": "{{ ds }}"}]}})
+
+
+def test_a_name_with_a_template_left_in_it_is_refused_too() -> None:
+    with pytest.raises(
+        InvalidInput, match=r"^a name in Operation\.UserArguments holds a template that was never rendered: '{{ ds }}'"
+    ):
+        require_rendered({"Operation": {"UserArguments": {"{{ ds }}": "a"}}})
 
 
 def test_a_rendered_document_passes() -> None:
