@@ -1,10 +1,12 @@
-"""`S3BatchHook`: what an Airflow connection says about S3, as the engine takes it."""
+"""`S3BatchHook`: what an Airflow connection says about S3, as the engine takes it; and jobs, in a person's hands."""
 
 from __future__ import annotations
 
+import contextvars
 import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from airflow.exceptions import AirflowNotFoundException
@@ -12,19 +14,34 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk.log import mask_secret
 from botocore import UNSIGNED
 
-from airflow_s3batch.core.engine import Credentials, S3Access
+from airflow_s3batch.core.control import Controls, list_jobs
+from airflow_s3batch.core.engine import S3, Credentials, S3Access, run
 from airflow_s3batch.core.errors import InvalidInput, printable
+from airflow_s3batch.core.job import CompletionReport, JobStatus
+from airflow_s3batch.core.turn import change_priority
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
     import boto3.session
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from botocore.credentials import Credentials as BotoCredentials
 
+    from airflow_s3batch.core.limits import Limits
+    from airflow_s3batch.core.location import S3Location
+    from airflow_s3batch.core.status import JobState
+
 __all__ = ["S3BatchHook"]
+
+T = TypeVar("T")
 
 
 class S3BatchHook(AwsBaseHook):
-    """S3 as an ``aws`` connection gives it: everything that the amazon provider's hooks read there counts here too.
+    """S3 as an ``aws`` connection gives it, and the jobs in it.
+
+    Everything that the amazon provider's hooks read in a connection counts here too. A job is named by its id and by
+    the location it was given as its report, ``s3://bucket/prefix`` (or the CompletionReport, or AWS's JobReport); it
+    may run anywhere. What can't be done with it now is a `JobConflict` that says why.
 
     Args:
         aws_conn_id: the connection; None for boto3's own way to credentials, region and endpoint. One that doesn't
@@ -83,6 +100,114 @@ class S3BatchHook(AwsBaseHook):
             use_fips=bool(settings.use_fips_endpoint),
         )
 
+    def describe_job(self, job_id: str, report: CompletionReport | str | dict[str, Any]) -> dict[str, Any]:
+        """A job as AWS's DescribeJob tells it (its JobDescriptor), with ObjectsPerSecond and SecondsLeft.
+
+        Times are ISO 8601 in UTC. While the job runs, its numbers are a few seconds old.
+        """
+        return self._with_job(job_id, report, lambda job: job.describe())
+
+    def list_jobs(
+        self,
+        report: CompletionReport | str | dict[str, Any],
+        *,
+        statuses: Iterable[JobStatus | str] = (),
+        limit: int = 1_000,
+    ) -> list[dict[str, Any]]:
+        """The jobs whose reports go to this location, as `describe_job` tells them, the newest first.
+
+        As with AWS's ListJobs, those that haven't ended, and those that have in the last 90 days.
+
+        Args:
+            report: the location.
+            statuses: only jobs in one of these (``"Active"``); empty for all.
+            limit: most jobs.
+        """
+        wanted, place = [_status(status) for status in statuses], _place(report)
+        return self._in_s3(lambda s3: list_jobs(s3, place, statuses=wanted, limit=limit))
+
+    def pause_job(
+        self, job_id: str, report: CompletionReport | str | dict[str, Any], *, reason: str = ""
+    ) -> dict[str, Any]:
+        """Have a job save what it has done, give its workers' slots back, and wait.
+
+        It is Pausing for the seconds that takes, and then Paused. Needs Airflow's triggerer, in which its tasks wait.
+
+        Returns:
+            AWS's answer to UpdateJobStatus: JobId, Status, StatusUpdateReason.
+        """
+        return _told(self._with_job(job_id, report, lambda job: job.pause(reason)))
+
+    def resume_job(
+        self, job_id: str, report: CompletionReport | str | dict[str, Any], *, reason: str = ""
+    ) -> dict[str, Any]:
+        """Let a job that is Paused go on where it was; the answer is that of `pause_job`."""
+        return _told(self._with_job(job_id, report, lambda job: job.resume(reason)))
+
+    def cancel_job(
+        self, job_id: str, report: CompletionReport | str | dict[str, Any], *, reason: str = ""
+    ) -> dict[str, Any]:
+        """Have a job begin nothing more; its tasks fail, without a retry and with the reason.
+
+        It is Cancelling until its report task has written what ran, and then Cancelled: at once if no partition runs.
+        To run it nevertheless, clear its prepare task, too. The answer is that of `pause_job`.
+        """
+        return _told(self._with_job(job_id, report, lambda job: job.cancel(reason)))
+
+    def change_limits(
+        self,
+        job_id: str,
+        report: CompletionReport | str | dict[str, Any],
+        *,
+        in_flight: int | None = None,
+        requests_per_second: float | None = None,
+    ) -> Limits:
+        """Change how hard a job may drive S3, within seconds and while it runs; return all its limits.
+
+        Args:
+            job_id: the job.
+            report: the location of its report.
+            in_flight: as `Limits` has it; None to leave it as it is.
+            requests_per_second: likewise; ``float("inf")`` for no limit.
+        """
+        return self._with_job(
+            job_id,
+            report,
+            lambda job: job.change_limits(in_flight=in_flight, requests_per_second=requests_per_second),
+        )
+
+    def change_priority(
+        self, job_id: str, report: CompletionReport | str | dict[str, Any], *, priority: int
+    ) -> dict[str, Any]:
+        """Change a job's priority, 0 to 2147483647: its place among the jobs at the same report location.
+
+        Partitions that have begun go on. The others of a job that has a lower priority than another now wait in
+        Airflow's triggerer while that one runs, a quarter of an hour each at most. Best effort, as AWS's.
+
+        Returns:
+            AWS's answer to UpdateJobPriority: JobId, Priority.
+        """
+        place = _place(report)
+        self._in_s3(lambda s3: change_priority(s3, place, job_id, priority))
+        return {"JobId": job_id, "Priority": priority}
+
+    def _with_job(
+        self, job_id: str, report: CompletionReport | str | dict[str, Any], do: Callable[[Controls], Awaitable[T]]
+    ) -> T:
+        place = _place(report)
+        return self._in_s3(lambda s3: do(Controls(s3, place, job_id)))
+
+    def _in_s3(self, do: Callable[[S3], Awaitable[T]]) -> T:
+        access = self.access()
+
+        async def main() -> T:
+            async with S3(access) as s3:
+                return await do(s3)
+
+        # In a thread of its own: whoever calls may be inside an event loop.
+        with ThreadPoolExecutor(1, "s3batch") as thread:
+            return thread.submit(contextvars.copy_context().run, lambda: run(main())).result()
+
     def _found_credentials(self, session: boto3.session.Session) -> BotoCredentials:
         found: BotoCredentials | None = session.get_credentials()
         if found is None:
@@ -114,6 +239,24 @@ class _Signers:
     def __call__(self) -> Credentials:
         frozen = self._source.get_frozen_credentials()
         return Credentials(frozen.access_key or "", frozen.secret_key or "", frozen.token)
+
+
+def _place(report: CompletionReport | str | dict[str, Any]) -> S3Location:
+    if isinstance(report, CompletionReport):
+        return report.place
+    return (CompletionReport.from_aws(report) if isinstance(report, dict) else CompletionReport(report)).place
+
+
+def _status(status: JobStatus | str) -> JobStatus:
+    try:
+        return JobStatus(status.capitalize())
+    except ValueError:
+        known = ", ".join(one.value for one in JobStatus)
+        raise InvalidInput(f"{printable(repr(status))} is no job's status; those are {known}") from None
+
+
+def _told(state: JobState) -> dict[str, Any]:
+    return {"JobId": state.job_id, "Status": state.status.value, "StatusUpdateReason": state.reason}
 
 
 def _no_credentials() -> None:

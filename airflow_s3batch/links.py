@@ -26,7 +26,7 @@ def report_url(report_uri: str, *, region: str, endpoint_url: str | None) -> str
         region: the bucket's, as far as known.
         endpoint_url: as the connection has it; user name and password in it are left out.
     """
-    bucket, key = S3Location.parse(report_uri)
+    bucket, key, _ = S3Location.parse(report_uri)
     endpoint = urlsplit(endpoint_url or "")
     host = endpoint.hostname or ""
     if not host or host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
@@ -43,12 +43,15 @@ class S3BatchReportLink(BaseOperatorLink):
     """The button "Completion report" on a task's page.
 
     Airflow asks for it on the worker when the task ends, and keeps the answer as an XCom; the operators store it there
-    as soon as they know it, so that the button works while the job runs.
+    as soon as they know it, so that the button works while the job runs. One that was deferred reads it there again.
     """
 
     name = "Completion report"
 
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - as Airflow asks
         """The link that the operator found, now or before it was deferred; empty if it came to none."""
-        found = getattr(operator, "report_link", "") or XCom.get_value(ti_key=ti_key, key=self.xcom_key)
-        return str(found or "")
+        return str(getattr(operator, "report_link", ""))
+
+    def stored(self, ti_key: Any) -> str:
+        """The link as an earlier part of the task, before it was deferred, has stored it."""
+        return str(XCom.get_value(ti_key=ti_key, key=self.xcom_key) or "")

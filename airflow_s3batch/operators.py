@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import TriggerRule, XComArg
 
+from airflow_s3batch.asked import as_reference, as_report, as_spec, check_asked
 from airflow_s3batch.assets import report_alias
-from airflow_s3batch.core.errors import InvalidInput, S3BatchError, Stopped, printable
-from airflow_s3batch.core.job import CompletionReport, JobSpec
-from airflow_s3batch.core.limits import Limits
+from airflow_s3batch.core.errors import InvalidInput, S3BatchError, Stopped
+from airflow_s3batch.core.job import check_priority
+from airflow_s3batch.core.limits import FailureThreshold
+from airflow_s3batch.core.operations import RestoreObject
 from airflow_s3batch.core.partition import MAX_PARTITIONS, ROWS_PER_PARTITION
-from airflow_s3batch.core.values import Value
-from airflow_s3batch.task import S3BatchTask
+from airflow_s3batch.core.prices import check_prices
+from airflow_s3batch.task import S3BatchTask, final_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
+    from airflow_s3batch.core.engine import S3Access
+    from airflow_s3batch.core.job import CompletionReport, Job
+    from airflow_s3batch.core.limits import Limits
     from airflow_s3batch.core.manifest import Manifest
     from airflow_s3batch.core.operations import Operation
 
-__all__ = ["S3BatchJobOperator", "S3BatchPrepareOperator", "S3BatchReportOperator", "as_report"]
+__all__ = ["S3BatchJobOperator", "S3BatchPrepareOperator", "S3BatchReportOperator"]
 
+_AWS_RULE = FailureThreshold()
 _SPEC_FIELDS = ("manifest", "operation", "report", "description")
 
 
@@ -36,57 +42,79 @@ class S3BatchPrepareOperator(S3BatchTask):
 
     A retry, or the same DAG run repeated, finds the job it made before.
 
+    With `confirmation_required` the job stays Suspended, and what it would do, cost and take is in the log and in the
+    XCom ``estimate``. `S3BatchConfirmOperator` then asks a person; or a prepare that is given its `job_id`, in any DAG,
+    lets exactly what was found run.
+
     Args:
         manifest: the list of objects (templated); or AWS's JobManifest, a dictionary.
         operation: what to do to each of them (templated); or AWS's JobOperation, a dictionary.
         report: where the job's folder and the completion report go (templated): ``s3://bucket/prefix``, or a
             CompletionReport to say more.
-        limits: how hard the job may drive S3.
+        job_id: a job that was prepared before (templated), with the same `report`; it has its manifest and operation.
+        limits: how hard the job may drive S3; for a job_id, instead of the job's.
+        threshold: when so many objects fail that the job does: AWS's rule, if nothing is said; None for never.
         description: of the job, at most 256 characters (templated).
+        priority: of the job, 0 to 2147483647; for a job_id, instead of the job's.
         rows_per_partition: about how many objects one mapped task gets.
         max_partitions: most partitions; more rows go into each when it takes more. Airflow maps a task at most
             ``[core] max_map_length`` times.
+        confirmation_required: leave the job Suspended until it is confirmed, or run by its id, or not at all.
+        prices: US dollars for 1,000 requests by kind, over Amazon's list prices: ``{"PUT": 0.0045, "GET": 0.00036}``.
         aws_conn_id: the Airflow connection to S3 (templated).
         region_name: a region instead of the connection's (templated).
         verify: whether to verify TLS certificates, or a file of CA certificates, instead of the connection's.
     """
 
-    template_fields: Sequence[str] = (*_SPEC_FIELDS, *S3BatchTask.template_fields)
+    template_fields: Sequence[str] = (*_SPEC_FIELDS, "job_id", *S3BatchTask.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(("manifest", "operation", "report"), "json")
 
     def __init__(
         self,
         *,
-        manifest: Manifest | dict[str, Any] | XComArg,
-        operation: Operation | dict[str, Any] | XComArg,
+        manifest: Manifest | dict[str, Any] | XComArg | None = None,
+        operation: Operation | dict[str, Any] | XComArg | None = None,
         report: CompletionReport | str | dict[str, Any] | XComArg,
+        job_id: str | XComArg | None = None,
         limits: Limits | None = None,
+        threshold: FailureThreshold | None = _AWS_RULE,
         description: str = "",
+        priority: int | None = None,
         rows_per_partition: int = ROWS_PER_PARTITION,
         max_partitions: int = MAX_PARTITIONS,
+        confirmation_required: bool = False,
+        prices: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
+        _check_new_or_old(
+            job_id,
+            {"manifest": manifest, "operation": operation},
+            {"threshold": threshold != _AWS_RULE, "description": description},
+        )
+        check_asked(manifest=manifest, operation=operation, limits=limits, threshold=threshold)
         super().__init__(**kwargs)
         self.manifest = manifest
         self.operation = operation
         self.report: CompletionReport | dict[str, Any] = as_report(report)
+        self.job_id = job_id
         self.limits = limits
+        self.threshold = threshold
         self.description = description
+        self.priority = None if priority is None else check_priority(priority)
         self.rows_per_partition = rows_per_partition
         self.max_partitions = max_partitions
+        self.confirmation_required = confirmation_required
+        self.prices = check_prices(prices)
         self.depend_on(self.manifest, self.operation, self.report)
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Return the partitions: job_id, report, number, first_row, rows."""
         _check_map_length(self.max_partitions)
-        spec = _spec(self.manifest, self.operation, self.report, self.limits, self.description)
-        job, report_uri = self.prepare_job(
-            context,
-            self.open_access(),
-            spec,
-            rows_per_partition=self.rows_per_partition,
-            max_partitions=self.max_partitions,
-        )
+        access = self.open_access()
+        with final_failures():
+            job, report_uri = self._prepare(context, access)
+        if self.confirmation_required:
+            context["ti"].xcom_push("estimate", self.estimate_job(access, job, self.prices).to_json())
         reference = {"job_id": job.job_id, "report": job.spec.report.to_aws()}
         facts = {"total": job.total, "partitions": len(job.partitions), "report_uri": report_uri}
         context["ti"].xcom_push("job", {**reference, **facts})
@@ -94,6 +122,23 @@ class S3BatchPrepareOperator(S3BatchTask):
             {**reference, "number": part.number, "first_row": part.first_row, "rows": part.rows}
             for part in job.partitions
         ]
+
+    def _prepare(self, context: Context, access: S3Access) -> tuple[Job, str]:
+        waits = self.confirmation_required
+        if self.job_id is not None:
+            changes: dict[str, Any] = {"limits": self.limits, "priority": self.priority, "confirmation_required": waits}
+            return self.take_up_job(context, access, str(self.job_id), as_report(self.report), **changes)
+        spec = as_spec(
+            self.manifest,
+            self.operation,
+            self.report,
+            limits=self.limits,
+            threshold=self.threshold,
+            description=self.description,
+            priority=self.priority or 0,
+        )
+        sizes = {"rows_per_partition": self.rows_per_partition, "max_partitions": self.max_partitions}
+        return self.prepare_job(context, access, spec, **sizes, confirmation_required=waits)
 
 
 class S3BatchJobOperator(S3BatchTask):
@@ -104,6 +149,8 @@ class S3BatchJobOperator(S3BatchTask):
     prepares it, runs it and writes its completion report in this one task, and returns the job's summary.
 
     Objects that fail are rows of the report; the task fails when it can't go on. A retry goes on where it stopped.
+    While the job is paused, the task is deferred: it holds no slot, and goes on where it was. If the job is cancelled,
+    or too many of its objects fail, the task fails without a retry.
 
     Args:
         partition: one of the partitions that prepare returned (templated).
@@ -111,6 +158,7 @@ class S3BatchJobOperator(S3BatchTask):
         operation: likewise.
         report: likewise.
         limits: likewise.
+        threshold: likewise.
         description: likewise.
         rows_per_partition: likewise.
         aws_conn_id: as for `S3BatchPrepareOperator`, with region_name and verify.
@@ -129,11 +177,14 @@ class S3BatchJobOperator(S3BatchTask):
         operation: Operation | dict[str, Any] | XComArg | None = None,
         report: CompletionReport | str | dict[str, Any] | XComArg | None = None,
         limits: Limits | None = None,
+        threshold: FailureThreshold | None = _AWS_RULE,
         description: str = "",
         rows_per_partition: int = ROWS_PER_PARTITION,
         **kwargs: Any,
     ) -> None:
         _check_whole_or_part(partition, manifest=manifest, operation=operation, report=report)
+        check_asked(manifest=manifest, operation=operation, limits=limits, threshold=threshold)
+        _check_nothing_to_wait_for(operation)
         place = None if report is None else as_report(report)
         if place is not None:
             kwargs["outlets"] = [report_alias(place.location), *(kwargs.get("outlets") or ())]
@@ -143,18 +194,38 @@ class S3BatchJobOperator(S3BatchTask):
         self.operation = operation
         self.report: CompletionReport | dict[str, Any] | None = place
         self.limits = limits
+        self.threshold = threshold
         self.description = description
         self.rows_per_partition = rows_per_partition
         self.depend_on(manifest, operation, place)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Return the summary of the partition, or of the job."""
+        """Return the summary of the partition, or of the job; wait in the triggerer while the job is paused."""
         access = self.open_access()
-        if self.partition is not None:
-            given = _reference("partition", self.partition, "number")
-            return self.run_one(access, self.find_job(context, access, given), given["number"])
-        spec = _spec(self.manifest, self.operation, self.report, self.limits, self.description)
+        with final_failures():
+            if self.partition is not None:
+                given = as_reference("partition", self.partition, "number")
+                job = self.find_job(context, access, given)
+                self.give_way(access, job)
+                with self.deferred_while_paused(job):
+                    return self.run_one(access, job, given["number"])
+            job = self._prepare(context, access)
+            with self.deferred_while_paused(job):
+                return self._run_all(context, access, job)
+
+    def _prepare(self, context: Context, access: S3Access) -> Job:
+        spec = as_spec(
+            self.manifest,
+            self.operation,
+            self.report,
+            limits=self.limits,
+            threshold=self.threshold,
+            description=self.description,
+        )
         job, _ = self.prepare_job(context, access, spec, rows_per_partition=self.rows_per_partition)
+        return job
+
+    def _run_all(self, context: Context, access: S3Access, job: Job) -> dict[str, Any]:
         try:
             for partition in job.partitions:
                 self.run_one(access, job, partition.number)
@@ -172,11 +243,12 @@ class S3BatchReportOperator(S3BatchTask):
     """Write the completion report of a job whose partitions have run, and return the job's summary.
 
     It runs when all partitions have ended, however they did, and fails if one hasn't run to its end: the job isn't done
-    then. It is skipped if they are, and doesn't run when prepare failed.
+    then. It is skipped if they are, and doesn't run when prepare failed. For a job that was cancelled, or in which too
+    many objects failed, it writes the report of what ran, and fails without a retry.
 
     Returns job_id, status, operation, total, succeeded, failed, failures_by_code, examples, elapsed_seconds,
-    objects_per_second and report_uri. An asset event has the same as its ``extra``, with failures_by_code and examples
-    as JSON text.
+    objects_per_second and report_uri; each of them is an XCom of its own as well: ``job.output["report_uri"]``. An
+    asset event has the same as its ``extra``, with failures_by_code and examples as JSON text.
 
     Args:
         job: ``prepare.output["job"]`` (templated).
@@ -195,55 +267,15 @@ class S3BatchReportOperator(S3BatchTask):
         trigger_rule: TriggerRule | str = TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
         **kwargs: Any,
     ) -> None:
-        super().__init__(trigger_rule=trigger_rule, **kwargs)
+        # job.output["report_uri"] is what one writes, and to Airflow the brackets hold an XCom's key.
+        super().__init__(trigger_rule=trigger_rule, **{"multiple_outputs": True, **kwargs})
         self.job = job
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the job's summary."""
         access = self.open_access()
-        return self.complete_job(context, access, self.find_job(context, access, _reference("job", self.job)))
-
-
-def as_report(report: CompletionReport | str | dict[str, Any] | XComArg) -> CompletionReport:
-    """Return the report that an author means: by its location, as AWS's JobReport, or by the XComArg of a location.
-
-    Raises:
-        InvalidInput: it is no place in S3.
-    """
-    if isinstance(report, CompletionReport):
-        return report
-    return CompletionReport.from_aws(report) if isinstance(report, dict) else CompletionReport(cast("str", report))
-
-
-def _spec(manifest: Any, operation: Any, report: Any, limits: Limits | None, description: str) -> JobSpec:
-    """The job, of values and of what rendering made of them.
-
-    Raises:
-        InvalidInput: a field is wrong, or holds a template that was never rendered.
-    """
-    return JobSpec.from_aws(
-        {
-            "Manifest": _as_aws(manifest),
-            "Operation": _as_aws(operation),
-            "Report": _as_aws(report),
-            "Limits": (limits or Limits()).to_aws(),
-            "Description": description,
-        }
-    )
-
-
-def _as_aws(value: Any) -> Any:
-    return value.to_aws() if isinstance(value, Value) else value
-
-
-def _reference(name: str, given: Any, *more: str) -> dict[str, Any]:
-    """What prepare gave, if it is that."""
-    fields = ("job_id", "report", *more)
-    if isinstance(given, dict) and all(field in given for field in fields):
-        return given
-    raise InvalidInput(
-        f"{name} must be what S3BatchPrepareOperator gives, with {', '.join(fields)}; got {printable(repr(given))}"
-    )
+        with final_failures():
+            return self.complete_job(context, access, self.find_job(context, access, as_reference("job", self.job)))
 
 
 def _check_whole_or_part(partition: Any, **whole: Any) -> None:
@@ -254,6 +286,23 @@ def _check_whole_or_part(partition: Any, **whole: Any) -> None:
         raise InvalidInput(
             "S3BatchJobOperator takes a partition or a whole job (manifest, operation, report), not both"
         )
+
+
+def _check_nothing_to_wait_for(operation: Any) -> None:
+    if isinstance(operation, RestoreObject) and operation.wait:
+        raise InvalidInput(
+            "RestoreObject(wait=True) is for s3_batch_job; put an S3BatchRestoreSensor(job=<this task>.output) behind "
+            "S3BatchJobOperator instead"
+        )
+
+
+def _check_new_or_old(job_id: Any, needed: dict[str, Any], other: dict[str, Any]) -> None:
+    missing = [name for name, value in needed.items() if value is None]
+    if job_id is None and missing:
+        raise InvalidInput(f"a job needs {', '.join(missing)}; or job_id, to run one that was prepared before")
+    given = [name for name in needed if name not in missing] + [name for name, value in other.items() if value]
+    if job_id is not None and given:
+        raise InvalidInput(f"job_id names a job that has its {' and '.join(given)} already: leave that out")
 
 
 def _check_map_length(max_partitions: int) -> None:

@@ -27,9 +27,10 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "operators": [_modules("operators")],
-        "sensors": [_modules("sensors")],
+        "sensors": [_modules("sensors"), _modules("restore_sensor")],
         "hooks": [_modules("hooks")],
-        "triggers": [_modules("triggers")],
+        "triggers": [_modules("triggers"), _modules("restore_trigger")],
+        "task-decorators": [{"class-name": "airflow_s3batch.decorators.s3_batch_task", "name": "s3_batch"}],
         "extra-links": ["airflow_s3batch.links.S3BatchReportLink"],
     }
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.configuration import conf
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, XComArg
 
+from airflow_s3batch.asked import as_report
 from airflow_s3batch.core.errors import JobFailed, S3BatchError
 from airflow_s3batch.core.job import CompletionReport, JobStatus
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.status import JobState
-from airflow_s3batch.operators import as_report
 from airflow_s3batch.task import S3BatchTask
 
 if TYPE_CHECKING:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator, XComArg
 
 from airflow_s3batch.assets import announce
-from airflow_s3batch.core.errors import JobConflict
+from airflow_s3batch.core.errors import JobConflict, JobFailed, ManifestChanged, Paused
 from airflow_s3batch.core.job import CompletionReport, JobSpec
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.partition import MAX_PARTITIONS
@@ -17,24 +18,32 @@ from airflow_s3batch.links import S3BatchReportLink, report_url
 from airflow_s3batch.stoppable import StoppableRun
 from airflow_s3batch.templates import render_leaves
 
+try:
+    from airflow.sdk.exceptions import AirflowFailException
+except ImportError:  # where it was up to Airflow 3.1
+    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
+
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     import jinja2
     from airflow.sdk import Context
 
     from airflow_s3batch.core.engine import S3, S3Access
+    from airflow_s3batch.core.estimate import Estimate
     from airflow_s3batch.core.job import Job
     from airflow_s3batch.core.progress import Progress
 
-__all__ = ["ProgressLog", "S3BatchTask"]
+__all__ = ["AirflowFailException", "ProgressLog", "S3BatchTask", "final_failures"]
 
 T = TypeVar("T")
 
 _REPORT_LINK = S3BatchReportLink()
 _PROGRESS_EVERY = 10.0
 """Seconds between two lines of progress in the log."""
+_LETS_OTHERS = 900.0
+"""Seconds for which a partition lets a more urgent job go first."""
 
 
 class S3BatchTask(BaseOperator):
@@ -59,6 +68,7 @@ class S3BatchTask(BaseOperator):
         self.report_link = ""
         self._running: StoppableRun[Any] | None = None
         self._killed = False
+        self._has_given_way = False
 
     def depend_on(self, *values: Any) -> None:
         """Run after the tasks whose XComs the values hold: Airflow itself looks into lists and dictionaries only."""
@@ -124,6 +134,7 @@ class S3BatchTask(BaseOperator):
         *,
         rows_per_partition: int,
         max_partitions: int = MAX_PARTITIONS,
+        confirmation_required: bool = False,
     ) -> tuple[Job, str]:
         """Prepare the job; return it and its report's URI."""
         from airflow_s3batch.core.prepare import prepare
@@ -133,13 +144,48 @@ class S3BatchTask(BaseOperator):
 
         async def work(s3: S3, _: asyncio.Event) -> tuple[Job, str]:
             job = await prepare(
-                spec, s3, owner=owner, rows_per_partition=rows_per_partition, max_partitions=max_partitions
+                spec,
+                s3,
+                owner=owner,
+                rows_per_partition=rows_per_partition,
+                max_partitions=max_partitions,
+                confirmation_required=confirmation_required,
             )
             return job, JobFolder.of(s3, job).report_uri
 
         job, report_uri = self.in_s3(access, spec.limits, work)
         self.show_report(context, access, report_uri)
         return job, report_uri
+
+    def take_up_job(
+        self, context: Context, access: S3Access, job_id: str, report: CompletionReport, **changes: Any
+    ) -> tuple[Job, str]:
+        """Take up a job that was prepared before, as `core.prepare.take_up`; return it and its report's URI."""
+        from airflow_s3batch.core.prepare import take_up
+        from airflow_s3batch.core.store import JobFolder
+
+        async def work(s3: S3, _: asyncio.Event) -> tuple[Job, str]:
+            job = await take_up(job_id, report, s3, **changes)
+            return job, JobFolder.of(s3, job).report_uri
+
+        job, report_uri = self.in_s3(access, changes.get("limits") or Limits(), work)
+        self.show_report(context, access, report_uri)
+        return job, report_uri
+
+    def estimate_job(self, access: S3Access, job: Job, prices: dict[str, float]) -> Estimate:
+        """Tell what the job would do, with the estimate in the log: at Amazon's prices if that is where it runs."""
+        from airflow_s3batch.core.estimate import estimate
+        from airflow_s3batch.core.prices import Prices
+
+        known = None
+        if access.endpoint_url is None:
+            known = Prices.of_region(access.region, prices)
+        elif prices:
+            known = Prices.given(prices)
+        told = self.in_s3(access, job.spec.limits, lambda s3, _: estimate(job, s3, prices=known))
+        for line in told.table().splitlines():
+            self.log.info("%s", line)
+        return told
 
     def find_job(self, context: Context, access: S3Access, reference: dict[str, Any]) -> Job:
         """The prepared job that a partition, or prepare's XCom ``job``, refers to.
@@ -166,8 +212,8 @@ class S3BatchTask(BaseOperator):
         from airflow_s3batch.core.run import run_partition
 
         part, operation = job.partitions[number], job.spec.operation.aws_name
-        told = (job.job_id, number, len(job.partitions), operation, f"{part.rows:,}", f"{part.first_row:,}")
-        self.log.info("Job %s, partition %d of %d: %s on %s objects, from row %s on", *told)
+        rows = f"rows {part.first_row:,} to {part.first_row + part.rows - 1:,} of {job.total:,}"
+        self.log.info("Job %s, %s (partition %d): %s", job.job_id, rows, number, operation)
         progress = ProgressLog(self.log.info)
         summary = self.in_s3(
             access,
@@ -177,6 +223,65 @@ class S3BatchTask(BaseOperator):
         tally, seconds = summary.tally, f"{summary.elapsed_seconds:,.1f}"
         self.log.info("%s succeeded, %s failed, in %s s", f"{tally.succeeded:,}", f"{tally.failed:,}", seconds)
         return summary.as_dict()
+
+    @contextlib.contextmanager
+    def deferred_while_paused(self, job: Job) -> Iterator[None]:
+        """Have the task wait in the triggerer, without a slot, if the job is paused in here; it begins anew then."""
+        try:
+            yield
+        except Paused as paused:
+            from airflow_s3batch.triggers import S3BatchResumeTrigger
+
+            self.log.info("%s; what is done is saved, and the task waits until the job is resumed", paused)
+            trigger = S3BatchResumeTrigger(
+                job_id=job.job_id,
+                report=job.spec.report.to_aws(),
+                aws_conn_id=self.aws_conn_id,
+                region_name=self.region_name,
+                verify=self.verify,
+            )
+            self.defer(trigger=trigger, method_name="execute_resumed")
+
+    def give_way(self, access: S3Access, job: Job) -> None:
+        """Have the task wait in the triggerer, without a slot, if a job of a higher priority is on its turn.
+
+        Once, and for a quarter of an hour at most: then it is this job's turn, however the other stands.
+        """
+        from airflow_s3batch.core.turn import goes_before
+
+        if self._has_given_way:
+            return
+        other = self.in_s3(access, Limits(), lambda s3, _: goes_before(job, s3))
+        if other is None:
+            return
+        from airflow_s3batch.triggers import S3BatchTurnTrigger
+
+        self.log.info("Job %s has a higher priority now, and goes first; the task waits for its turn", other)
+        trigger = S3BatchTurnTrigger(
+            job_id=other,
+            report=job.spec.report.to_aws(),
+            until=time.time() + _LETS_OTHERS,
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+        )
+        self.defer(trigger=trigger, method_name="execute_in_turn")
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the task was deferred, with the button as it was."""
+        self.report_link = _REPORT_LINK.stored(context["ti"])
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def execute_in_turn(self, context: Context, event: dict[str, Any]) -> Any:
+        """Go on after the trigger's event."""
+        self.log.info("It is this job's turn: the other is %s", event.get("error") or event["state"].get("Status"))
+        self._has_given_way = True
+        return self.execute(context)
+
+    def execute_resumed(self, context: Context, event: dict[str, Any]) -> Any:
+        """Go on after the trigger's event: find out on the worker what it means."""
+        self.log.info("The job isn't paused any more: %s", event.get("error") or event["state"].get("Status"))
+        return self.execute(context)
 
     def complete_job(self, context: Context, access: S3Access, job: Job) -> dict[str, Any]:
         """Complete the report, with its summary in the log and in the asset events; return the summary."""
@@ -188,6 +293,19 @@ class S3BatchTask(BaseOperator):
         told = summary.as_dict()
         announce(context, self.outlets, job.spec.report.place.uri, told)
         return told
+
+
+@contextlib.contextmanager
+def final_failures() -> Iterator[None]:
+    """Fail without a retry where the job as a whole has failed, was cancelled, or can't go on.
+
+    Raises:
+        AirflowFailException: with what the job failed with.
+    """
+    try:
+        yield
+    except (JobFailed, ManifestChanged) as error:
+        raise AirflowFailException(str(error)) from error
 
 
 class ProgressLog:

@@ -6,20 +6,28 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import TaskGroup, XComArg
 
+from airflow_s3batch.asked import as_report
 from airflow_s3batch.assets import report_alias
+from airflow_s3batch.core.errors import InvalidInput
+from airflow_s3batch.core.job import check_priority
+from airflow_s3batch.core.limits import FailureThreshold
+from airflow_s3batch.core.operations import RestoreObject
 from airflow_s3batch.core.partition import MAX_PARTITIONS, ROWS_PER_PARTITION
-from airflow_s3batch.operators import S3BatchJobOperator, S3BatchPrepareOperator, S3BatchReportOperator, as_report
+from airflow_s3batch.operators import S3BatchJobOperator, S3BatchPrepareOperator, S3BatchReportOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from airflow_s3batch.confirm import Confirm, S3BatchConfirmOperator
     from airflow_s3batch.core.job import CompletionReport
     from airflow_s3batch.core.limits import Limits
     from airflow_s3batch.core.manifest import Manifest
     from airflow_s3batch.core.operations import Operation
+    from airflow_s3batch.task import S3BatchTask
 
-__all__ = ["S3BatchJob", "s3_batch_job"]
+__all__ = ["S3BatchJob", "fill_job", "s3_batch_job"]
 
+_AWS_RULE = FailureThreshold()
 # What Airflow's UI calls a mapped task, instead of its index.
 _ROWS = (
     "rows {{ '{:,} to {:,}'.format("
@@ -28,22 +36,35 @@ _ROWS = (
 
 
 class S3BatchJob(TaskGroup):
-    """The task group of a job: ``prepare >> run (mapped) >> report``."""
+    """The task group of a job: ``prepare >> run (mapped) >> report``.
+
+    With a ``confirm`` before ``run``, and a ``wait`` after ``report``, where they are asked for.
+    """
 
     @property
     def output(self) -> XComArg:
-        """The job's summary, what `S3BatchReportOperator` returns; hand it to a TaskFlow function."""
-        return cast("S3BatchReportOperator", self.children[self.child_id("report")]).output
+        """The job's summary, or a dry run's estimate: for a TaskFlow function."""
+        for name, key in (("wait", "return_value"), ("report", "return_value"), ("prepare", "estimate")):
+            if task := self.children.get(self.child_id(name)):
+                return XComArg(cast("S3BatchTask", task), key=key)
+        raise InvalidInput(f"task group {self.group_id} holds no job")
 
 
 def s3_batch_job(
     group_id: str,
     *,
-    manifest: Manifest | dict[str, Any] | XComArg,
-    operation: Operation | dict[str, Any] | XComArg,
+    manifest: Manifest | dict[str, Any] | XComArg | None = None,
+    operation: Operation | dict[str, Any] | XComArg | None = None,
     report: CompletionReport | str | dict[str, Any] | XComArg,
+    job_id: str | XComArg | None = None,
     limits: Limits | None = None,
+    threshold: FailureThreshold | None = _AWS_RULE,
     description: str = "",
+    priority: int | None = None,
+    pool: str | None = None,
+    confirm: Confirm | bool = False,
+    dry_run: bool = False,
+    prices: Mapping[str, float] | None = None,
     rows_per_partition: int = ROWS_PER_PARTITION,
     max_partitions: int = MAX_PARTITIONS,
     max_active_tis_per_dagrun: int | None = None,
@@ -55,8 +76,8 @@ def s3_batch_job(
 ) -> S3BatchJob:
     """One operation on every object of a manifest, in parallel, with a completion report.
 
-    Gives a task group that other tasks can stand before and after; its `output` is the job's summary. Retries, pools,
-    priorities and the like come from `default_args`, or the DAG's.
+    Gives a task group that other tasks can stand before and after; its `output` is the job's summary. Retries, queues
+    and the like come from `default_args`, or the DAG's.
 
     Args:
         group_id: the group's id; its tasks are ``<group_id>.prepare``, ``.run`` (mapped) and ``.report``.
@@ -64,8 +85,19 @@ def s3_batch_job(
         operation: what to do to each of them (templated); or AWS's JobOperation, a dictionary.
         report: where the job's folder and the completion report go (templated): ``s3://bucket/prefix``, or a
             CompletionReport to say more.
-        limits: how hard each partition may drive S3.
+        job_id: instead of manifest and operation: run a job that was prepared before (templated), by a dry run say,
+            with the same `report`.
+        limits: how hard each partition may drive S3; for a job_id, instead of the job's.
+        threshold: when so many objects fail that the job does: AWS's rule, more than half of at least 1,000, if nothing
+            is said; None for never.
         description: of the job, at most 256 characters (templated).
+        priority: partitions of a job with a higher one go first where they wait for the same pool: 0 to 2147483647.
+            Airflow's own order, if not given.
+        pool: the Airflow pool of the partitions.
+        confirm: have the job wait for a person in a task ``<group_id>.confirm``, before anything is touched; a Confirm
+            says how long, and for whom.
+        dry_run: only prepare the job, and tell what it would do, cost and take; the group is ``<group_id>.prepare``.
+        prices: US dollars for 1,000 requests by kind, over Amazon's list prices: ``{"PUT": 0.0045, "GET": 0.00036}``.
         rows_per_partition: about how many objects one mapped task gets.
         max_partitions: most mapped tasks; more objects go into each when it takes more. Airflow maps a task at
             most ``[core] max_map_length`` times.
@@ -75,37 +107,134 @@ def s3_batch_job(
         verify: whether to verify TLS certificates, or a file of CA certificates, instead of the connection's.
         outlets: assets that get an event with the summary as ``extra`` once the report is written. The asset of the
             report's location, ``Asset("s3://bucket/prefix")``, always gets one.
-        default_args: for the three tasks.
+        default_args: for the group's tasks.
 
     Raises:
         InvalidInput: a value can't work.
     """
+    group = S3BatchJob(group_id, default_args=default_args or {})  # type: ignore[arg-type]
+    fill_job(
+        group,
+        manifest=manifest,
+        operation=operation,
+        report=report,
+        job_id=job_id,
+        limits=limits,
+        threshold=threshold,
+        description=description,
+        priority=priority,
+        pool=pool,
+        confirm=confirm,
+        dry_run=dry_run,
+        prices=prices,
+        rows_per_partition=rows_per_partition,
+        max_partitions=max_partitions,
+        max_active_tis_per_dagrun=max_active_tis_per_dagrun,
+        aws_conn_id=aws_conn_id,
+        region_name=region_name,
+        verify=verify,
+        outlets=outlets,
+    )
+    return group
+
+
+def fill_job(
+    group: S3BatchJob,
+    *,
+    manifest: Manifest | dict[str, Any] | XComArg | None = None,
+    operation: Operation | dict[str, Any] | XComArg | None = None,
+    report: CompletionReport | str | dict[str, Any] | XComArg,
+    job_id: str | XComArg | None = None,
+    limits: Limits | None = None,
+    threshold: FailureThreshold | None = _AWS_RULE,
+    description: str = "",
+    priority: int | None = None,
+    pool: str | None = None,
+    confirm: Confirm | bool = False,
+    dry_run: bool = False,
+    prices: Mapping[str, float] | None = None,
+    rows_per_partition: int = ROWS_PER_PARTITION,
+    max_partitions: int = MAX_PARTITIONS,
+    max_active_tis_per_dagrun: int | None = None,
+    aws_conn_id: str | None = "aws_default",
+    region_name: str | None = None,
+    verify: bool | str | None = None,
+    outlets: Sequence[Any] = (),
+    run: type[S3BatchJobOperator] = S3BatchJobOperator,
+    run_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Put the tasks of a job into its empty group, as `s3_batch_job` does.
+
+    Here `run` may be another operator for the partitions, and `run_options` what that takes besides.
+    """
+    if dry_run and (confirm or job_id is not None):
+        raise InvalidInput("a dry run is of a new job, and there is nothing to confirm: leave out confirm and job_id")
     report = as_report(report)
     access: dict[str, Any] = {"aws_conn_id": aws_conn_id, "region_name": region_name, "verify": verify}
-    group = S3BatchJob(group_id, default_args=default_args or {})  # type: ignore[arg-type]
     with group:
         prepare = S3BatchPrepareOperator(
             task_id="prepare",
             manifest=manifest,
             operation=operation,
             report=report,
+            job_id=job_id,
             limits=limits,
+            threshold=threshold,
             description=description,
+            priority=priority,
             rows_per_partition=rows_per_partition,
             max_partitions=max_partitions,
+            confirmation_required=dry_run or bool(confirm),
+            prices=prices,
             **access,
         )
-        run = S3BatchJobOperator.partial(
+        if dry_run:
+            return
+        partitions = run.partial(
             task_id="run",
             max_active_tis_per_dagrun=max_active_tis_per_dagrun,
             map_index_template=_ROWS,
+            **_order(priority, pool),
+            **(run_options or {}),
             **access,
         ).expand(partition=prepare.output)
+        job = XComArg(prepare, key="job")
+        if confirm:
+            confirmed = _confirm_task(job, prices, access, how=confirm)
+            confirmed >> partitions
+            # From there: refused, no task has succeeded that the report comes after, and it doesn't run.
+            job = XComArg(confirmed, key="job")
         complete = S3BatchReportOperator(
             task_id="report",
-            job=XComArg(prepare, key="job"),
+            job=job,
             outlets=[report_alias(report.location), *outlets],
             **access,
         )
-        run >> complete
-    return group
+        partitions >> complete
+        if isinstance(operation, RestoreObject) and operation.wait:
+            _wait_task(complete.output, access)
+
+
+def _order(priority: int | None, pool: str | None) -> dict[str, Any]:
+    """Airflow's words for which partitions go first; none of them where its defaults are to hold."""
+    order: dict[str, Any] = {} if pool is None else {"pool": pool}
+    if priority is not None:
+        order |= {"priority_weight": check_priority(priority), "weight_rule": "absolute"}
+    return order
+
+
+def _confirm_task(
+    job: XComArg, prices: Mapping[str, float] | None, access: dict[str, Any], *, how: Confirm | bool
+) -> S3BatchConfirmOperator:
+    from airflow_s3batch.confirm import Confirm, S3BatchConfirmOperator  # Airflow's approvals take 30 ms to load
+
+    return S3BatchConfirmOperator(
+        task_id="confirm", job=job, confirm=how if isinstance(how, Confirm) else None, prices=prices, **access
+    )
+
+
+def _wait_task(summary: XComArg, access: dict[str, Any]) -> None:
+    from airflow_s3batch.restore_sensor import S3BatchRestoreSensor
+
+    # A restore takes hours: no worker is to wait for it.
+    S3BatchRestoreSensor(task_id="wait", job=summary, deferrable=True, **access)

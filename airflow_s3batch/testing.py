@@ -72,15 +72,16 @@ class _Refusal(Exception):
 class MemoryS3:
     """Buckets in memory, behind the promise of `S3Calls`.
 
-    Implements HeadBucket, HeadObject, GetObject, PutObject, DeleteObject and ListObjectsV2, with ranges, ``IfMatch``,
-    ``IfNoneMatch="*"`` and versions. Errors are `S3Error` with S3's own codes.
+    Implements HeadBucket, HeadObject, GetObject, PutObject, DeleteObject, ListObjectsV2 and ListObjectVersions, with
+    ranges, ``IfMatch``, ``IfNoneMatch="*"`` and versions. Errors are `S3Error` with S3's own codes.
 
     Args:
         buckets: the buckets that exist.
         versioned: those among them that keep versions (others answer without a VersionId).
         forbidden: buckets about which every call is refused (403 AccessDenied).
         before: called with every call before it is carried out; what it raises, the call raises.
-        page_size: most keys a page of ListObjectsV2.
+        account: the account that owns the buckets: calls that expect another owner are refused (403 AccessDenied).
+        page_size: most keys a page of a listing.
         now: the clock for LastModified.
     """
 
@@ -90,6 +91,7 @@ class MemoryS3:
         versioned: Collection[str] = (),
         forbidden: Collection[str] = (),
         before: Callable[[Call], None] | None = None,
+        account: str = "123456789012",
         page_size: int = 1000,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
@@ -97,6 +99,7 @@ class MemoryS3:
         self._versioned = frozenset(versioned)
         self._forbidden = frozenset(forbidden)
         self._before = before
+        self._account = account
         self._page_size = page_size
         self._now = now
         self._written = 0
@@ -143,15 +146,16 @@ class MemoryS3:
         do, known = self._actions.get(action, (None, frozenset()))
         if do is None:
             raise InvalidInput(f"MemoryS3 does not know {action}; it knows {', '.join(self._actions)}")
-        if unknown := sorted(parameters.keys() - known):
+        if unknown := sorted(parameters.keys() - known - {"ExpectedBucketOwner"}):
             raise InvalidInput(f"MemoryS3 would have to ignore {', '.join(unknown)} of {action}")
         try:
-            return do(self, self._bucket(parameters["Bucket"]), parameters)
+            return do(self, self._bucket(parameters), parameters)
         except _Refusal as refusal:
             raise _error(call, str(refusal)) from None
 
-    def _bucket(self, name: str) -> _Bucket:
-        if name in self._forbidden:
+    def _bucket(self, parameters: dict[str, Any]) -> _Bucket:
+        name = parameters["Bucket"]
+        if name in self._forbidden or parameters.get("ExpectedBucketOwner", self._account) != self._account:
             raise _Refusal("AccessDenied")
         if name not in self._buckets:
             raise _Refusal("NoSuchBucket")
@@ -208,16 +212,51 @@ class MemoryS3:
         return {}
 
     def _list_objects_v2(self, bucket: _Bucket, parameters: dict[str, Any]) -> dict[str, Any]:
-        after = parameters.get("ContinuationToken") or parameters.get("StartAfter", "")
-        keys = self.keys(parameters["Bucket"], parameters.get("Prefix", ""))
-        keys = [key for key in keys if key.encode() > after.encode()]
-        page = keys[: min(parameters.get("MaxKeys", self._page_size), self._page_size)]
-        contents = [_listed(key, bucket[key][-1]) for key in page]
-        answer: dict[str, Any] = {"KeyCount": len(page), "IsTruncated": len(page) < len(keys)}
+        prefix, delimiter = parameters.get("Prefix", ""), parameters.get("Delimiter", "")
+        token = parameters.get("ContinuationToken", "")
+        after = token or parameters.get("StartAfter", "")
+        keys = [key for key in self.keys(parameters["Bucket"], prefix) if key.encode() > after.encode()]
+        if delimiter and token.endswith(delimiter):  # a group that the page before ended with
+            keys = [key for key in keys if not key.startswith(token)]
+        names = list(dict.fromkeys(_rolled(key, prefix, delimiter) for key in keys))
+        page = names[: min(parameters.get("MaxKeys", self._page_size), self._page_size)]
+        groups = [name for name in page if delimiter and name.endswith(delimiter) and name != prefix]
+        contents = [_listed(key, bucket[key][-1]) for key in page if key not in groups]
+        answer: dict[str, Any] = {"KeyCount": len(page), "IsTruncated": len(page) < len(names)}
         if contents:  # S3 leaves an empty list out
             answer["Contents"] = contents
+        if groups:
+            answer["CommonPrefixes"] = [{"Prefix": group} for group in groups]
         if answer["IsTruncated"]:
             answer["NextContinuationToken"] = page[-1]
+        return answer
+
+    def _list_object_versions(self, bucket: _Bucket, parameters: dict[str, Any]) -> dict[str, Any]:
+        prefix, delimiter = parameters.get("Prefix", ""), parameters.get("Delimiter", "")
+        marker, version = parameters.get("KeyMarker", ""), parameters.get("VersionIdMarker")
+        keys = sorted((key for key in bucket if bucket[key] and key.startswith(prefix)), key=str.encode)
+        if delimiter:
+            names = dict.fromkeys(_rolled(key, prefix, delimiter) for key in keys if key.encode() > marker.encode())
+            groups = [name for name in names if name.endswith(delimiter) and name != prefix]
+            return {"IsTruncated": False, "CommonPrefixes": [{"Prefix": group} for group in groups[: self._page_size]]}
+        items = [(key, stored) for key in keys if key >= marker for stored in reversed(bucket[key])]
+        passed = 0
+        while passed < len(items) and items[passed][0] == marker:  # all of them, or those up to the version
+            passed += 1
+            if (items[passed - 1][1].version or "null") == version:
+                break
+        items = items[passed:]
+        page = items[: min(parameters.get("MaxKeys", self._page_size), self._page_size)]
+        answer: dict[str, Any] = {"IsTruncated": len(page) < len(items)}
+        for key, stored in page:
+            about = {"VersionId": stored.version or "null", "IsLatest": stored is bucket[key][-1]}
+            if stored.body is None:
+                marked = {"Key": key, "LastModified": stored.modified, **about}
+                answer.setdefault("DeleteMarkers", []).append(marked)
+            else:
+                answer.setdefault("Versions", []).append({**_listed(key, stored), **about})
+        if answer["IsTruncated"]:
+            answer["NextKeyMarker"], answer["NextVersionIdMarker"] = page[-1][0], page[-1][1].version or "null"
         return answer
 
     # What does an action, and the parameters it minds, or may pass over since nothing that MemoryS3 answers shows them.
@@ -232,7 +271,11 @@ class MemoryS3:
         "DeleteObject": (_delete_object, frozenset({"Bucket", "Key", "VersionId"})),
         "ListObjectsV2": (
             _list_objects_v2,
-            frozenset({"Bucket", "Prefix", "ContinuationToken", "StartAfter", "MaxKeys"}),
+            frozenset({"Bucket", "Prefix", "Delimiter", "ContinuationToken", "StartAfter", "MaxKeys"}),
+        ),
+        "ListObjectVersions": (
+            _list_object_versions,
+            frozenset({"Bucket", "Prefix", "Delimiter", "KeyMarker", "VersionIdMarker", "MaxKeys"}),
         ),
     }
 
@@ -265,6 +308,12 @@ def _version(stored: _Stored) -> dict[str, Any]:
 
 def _about(stored: _Stored) -> dict[str, Any]:
     return {"ETag": stored.etag, "LastModified": stored.modified, **_version(stored)}
+
+
+def _rolled(key: str, prefix: str, delimiter: str) -> str:
+    """The key, or the group it is listed as."""
+    end = key.find(delimiter, len(prefix)) if delimiter else -1
+    return key if end < 0 else key[: end + len(delimiter)]
 
 
 def _listed(key: str, stored: _Stored) -> dict[str, Any]:

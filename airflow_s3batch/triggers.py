@@ -1,8 +1,12 @@
-"""`S3BatchJobTrigger`: waits in Airflow's triggerer until a job has ended."""
+"""Waiting in Airflow's triggerer: `S3BatchJobTrigger` for a job's end, `S3BatchResumeTrigger` while it is paused.
+
+`S3BatchTurnTrigger` lets a more urgent job go first.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -10,14 +14,19 @@ from asgiref.sync import sync_to_async
 
 from airflow_s3batch.core.engine import S3
 from airflow_s3batch.core.errors import S3BatchError
-from airflow_s3batch.core.job import CompletionReport
+from airflow_s3batch.core.job import CompletionReport, JobStatus
+from airflow_s3batch.core.status import JobState
 from airflow_s3batch.core.store import JobFolder
+from airflow_s3batch.core.turn import takes_its_turn
 from airflow_s3batch.hooks import S3BatchHook
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["S3BatchJobTrigger"]
+__all__ = ["S3BatchJobTrigger", "S3BatchResumeTrigger", "S3BatchTurnTrigger"]
+
+_SETTLED = 5.0
+"""Seconds in which Airflow's scheduler takes note that a task was deferred; one that goes on before may be failed."""
 
 
 class S3BatchJobTrigger(BaseTrigger):
@@ -67,18 +76,65 @@ class S3BatchJobTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the event, once the job has ended."""
         try:
-            told: dict[str, Any] = {"state": await self._ended()}
+            told: dict[str, Any] = {"state": await self._awaited()}
         except S3BatchError as error:
             told = {"error": str(error)}
         yield TriggerEvent(told)
 
-    async def _ended(self) -> dict[str, Any]:
+    def is_over(self, state: JobState | None) -> bool:
+        """Whether the waiting is over when the job stands there (None: nowhere yet)."""
+        return state is not None and state.status.ended
+
+    async def _awaited(self) -> dict[str, Any]:
         hook = S3BatchHook(self.aws_conn_id, region_name=self.region_name, verify=self.verify)
         # In asgiref's thread, not asyncio's: only from there Airflow's own calls find their way back to this loop.
         access = await sync_to_async(hook.access)()
         async with S3(access) as s3:
             folder = JobFolder(s3, CompletionReport.from_aws(self.report).place, self.job_id)
             # Nothing in this process could set an event: somebody else writes the state, to S3.
-            while (state := await folder.read_state()) is None or not state.status.ended:  # noqa: ASYNC110
+            while not self.is_over(state := await folder.read_state()):  # noqa: ASYNC110
                 await asyncio.sleep(self.poke_interval)
-        return state.to_aws()
+        return {} if state is None else state.to_aws()
+
+
+class S3BatchResumeTrigger(S3BatchJobTrigger):
+    """Waits while a job is Pausing or Paused, for a task that has given up its slot; `S3BatchJobOperator` uses it.
+
+    Arguments and event are those of `S3BatchJobTrigger`.
+    """
+
+    def __init__(self, *, poke_interval: float = _SETTLED, **options: Any) -> None:
+        super().__init__(poke_interval=poke_interval, **options)
+
+    def is_over(self, state: JobState | None) -> bool:
+        """Whether the job may go on, or isn't to."""
+        return state is None or state.status not in {JobStatus.PAUSING, JobStatus.PAUSED}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the event, not before the scheduler knows that the task was deferred."""
+        await asyncio.sleep(_SETTLED)
+        async for event in super().run():
+            yield event
+
+
+class S3BatchTurnTrigger(S3BatchResumeTrigger):
+    """Waits while another job, of a higher priority, is on its turn; `S3BatchJobOperator` uses it.
+
+    Args:
+        job_id: the other job.
+        until: Unix seconds; then the waiting is over, however the other stands.
+        options: what `S3BatchJobTrigger` takes.
+    """
+
+    def __init__(self, *, until: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.until = until
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The class and what builds this trigger again."""
+        name, options = super().serialize()
+        return name, {**options, "until": self.until}
+
+    def is_over(self, state: JobState | None) -> bool:
+        """Whether the other job has no turn any more, or has had it for long enough."""
+        return not takes_its_turn(state) or time.time() >= self.until

@@ -1,16 +1,16 @@
-"""### Bring last decade's data back for a week
+"""### Bring last decade's data back, and copy it to where it is reprocessed
 
 Objects in archive classes can't be read before they are restored. This asks S3 to restore each object of the
-manifest, with the cheap and slow tier, for as many days as the reprocessing needs. The job is complete when S3 has
-taken all the requests; the objects themselves can be read some hours later. Those that were never archived end as
-failed rows of the report.
+manifest, with the cheap and slow tier, for as many days as the reprocessing needs, and waits some hours, in the
+triggerer, until all of them can be read. Then it copies them under the reprocessing's prefix. Objects that were never
+archived end as failed rows of the first report, and are copied nevertheless.
 """
 
 from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
-from airflow_s3batch import CsvManifest, RestoreObject, s3_batch_job
+from airflow_s3batch import CopyObject, CsvManifest, RestoreObject, s3_batch_job
 
 with DAG(
     "restore_for_reprocessing",
@@ -22,9 +22,17 @@ with DAG(
         "days": Param(7, type="integer", minimum=1, maximum=90),
     },
 ):
-    s3_batch_job(
+    manifest = CsvManifest("{{ params.manifest }}")
+    restore = s3_batch_job(
         group_id="restore",
-        manifest=CsvManifest("{{ params.manifest }}"),
-        operation=RestoreObject(days="{{ params.days }}", tier="BULK"),
+        manifest=manifest,
+        operation=RestoreObject(days="{{ params.days }}", tier="BULK", wait=True),
         report="s3://lake/reports",
     )
+    copy = s3_batch_job(
+        group_id="copy",
+        manifest=manifest,
+        operation=CopyObject("lake", target_prefix="reprocessing/", storage_class="STANDARD"),
+        report="s3://lake/reports",
+    )
+    restore >> copy

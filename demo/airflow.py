@@ -37,16 +37,24 @@ class Airflow:
         home: an empty folder for its database, configuration and logs.
         dags: the folder of DAG files.
         connections: Airflow connections by id, as their JSON.
+        settings: more of its configuration, as environment variables (``AIRFLOW__SECTION__KEY``).
     """
 
     user = "admin"
 
-    def __init__(self, home: Path, *, dags: Path, connections: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        dags: Path,
+        connections: Mapping[str, Mapping[str, Any]],
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         port = _free_port()
         self.home = home
         self.password = "admin"  # noqa: S105 - it listens on loopback only
         self.url = f"http://127.0.0.1:{port}"
-        self._environment = _environment(home, dags, self.url, connections)
+        self._environment = {**_environment(home, dags, self.url, connections), **(settings or {})}
         self._processes = Processes(home / "logs" / "components")
         self._port = port
         self._client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
@@ -86,9 +94,40 @@ class Airflow:
         """
         self._processes.check()
 
+    @property
+    def processes(self) -> Processes:
+        """Its programs, to be ended by force; `start` starts them again."""
+        return self._processes
+
+    def start(self, *components: str) -> None:
+        """Start components, all of them if none is named, and wait until all of it is healthy."""
+        for component in components or _COMPONENTS:
+            self._processes.start(component, _airflow(component, *self._options(component)), self._environment)
+        self.wait("starting Airflow", self._healthy, _BOOT)
+
+    def lose_database(self) -> None:
+        """Begin with a new metadata database; nothing of it may be running."""
+        for path in self.home.glob("airflow.db*"):
+            path.unlink()
+        self.command("db", "migrate")
+
     def get(self, path: str, **query: Any) -> Any:
         """The answer of a GET at ``/api/v2``."""
         return self._ask("GET", path, params=query)
+
+    def post(self, path: str, **content: Any) -> Any:
+        """The answer of a POST of JSON at ``/api/v2``."""
+        return self._ask("POST", path, json=content)
+
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str, *, map_index: int) -> None:
+        """Mark a mapped task as a person does in the UI: ``failed`` or ``success``."""
+        task = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}"
+        self._ask("PATCH", task, json={"new_state": state})
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, choice: str) -> None:
+        """Answer a task that waits for a person."""
+        place = f"dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances/{task_id}/-1/hitlDetails"
+        self._ask("PATCH", place, json={"chosen_options": [choice]})
 
     def wait(self, what: str, ready: Callable[[], Any], seconds: float) -> Any:
         """The first true answer of `ready`, asked twice a second.
@@ -143,9 +182,7 @@ class Airflow:
         (self.home / "passwords.json").write_text(json.dumps({self.user: self.password}))
         self.command("db", "migrate")
         self._processes.__enter__()
-        for component in _COMPONENTS:
-            self._processes.start(component, _airflow(component, *self._options(component)), self._environment)
-        self.wait("starting Airflow", self._healthy, _BOOT)
+        self.start()
         answer = self._client.post("/auth/token", json={"username": self.user, "password": self.password})
         self._client.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
 

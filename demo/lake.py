@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import quote
 
-__all__ = ["AWKWARD_KEYS", "Lake", "Row"]
+__all__ = ["AWKWARD_KEYS", "BUCKET", "LOGS", "Lake", "Row"]
 
 BUCKET = "lake"
 ARCHIVE = "lake-archive"
+LOGS = "lake-logs"
+"""The one that keeps versions."""
 NO_BUCKET = "lake-decommissioned"
 
 AWKWARD_KEYS = (
@@ -45,7 +47,7 @@ class Lake:
     """A lake with so many objects for the demo's job (1,000 or more), awkward ones among them, and some others."""
 
     size: int = 8_000
-    buckets: tuple[str, ...] = field(default=(BUCKET, ARCHIVE), init=False)
+    buckets: tuple[str, ...] = field(default=(BUCKET, ARCHIVE, LOGS), init=False)
 
     def objects(self) -> Iterator[tuple[str, str]]:
         """Key and storage class of every object in the bucket ``lake``."""
@@ -57,6 +59,11 @@ class Lake:
             yield key, "STANDARD"
         for key in self._archived():
             yield key, "GLACIER"
+
+    def logs(self) -> Iterator[str]:
+        """Key of every object in the bucket ``lake-logs``."""
+        for number in range(2_400):
+            yield f"2025/{1 + number % 12:02d}/{number:04d} + access.log"
 
     def manifests(self) -> dict[str, list[Row]]:
         """The manifests in ``lake/manifests/``, by name; one for each of the example DAGs."""
@@ -70,6 +77,7 @@ class Lake:
             ],
             "public.csv": events[500:800],
             "audited.csv": [Row(BUCKET, key) for key in self._audited()],
+            "expired.csv": [Row(LOGS, key) for key in self.logs() if key.startswith("2025/01/")],
         }
 
     def cold(self) -> list[Row]:

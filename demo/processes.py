@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from typing_extensions import Self
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Processes:
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._running: dict[str, subprocess.Popen[str]] = {}
+        self._sessions: set[int] = set()
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -48,8 +50,8 @@ class Processes:
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start a program, out of reach of the terminal's Ctrl-C: that is the demo's, which then ends all of them."""
-        with self._log(name).open("w") as log:
-            self._running[name] = subprocess.Popen(  # noqa: S603 - our own commands
+        with self._log(name).open("a") as log:
+            process = subprocess.Popen(  # noqa: S603 - our own commands
                 command,
                 env=environment,
                 stdin=subprocess.PIPE,
@@ -58,6 +60,28 @@ class Processes:
                 text=True,
                 start_new_session=True,
             )
+        self._running[name] = process
+        self._sessions.add(process.pid)
+
+    def kill(self, name: str) -> None:
+        """End a program, and nothing that it started, by SIGKILL; from now on it isn't missed."""
+        process = self._running.pop(name)
+        process.kill()
+        process.communicate()
+
+    def kill_all(self) -> None:
+        """End all programs and everything they started by SIGKILL, as a loss of power would."""
+        for member in self.members():
+            _kill(member)
+        for name in list(self._running):
+            self.kill(name)
+
+    def members(self) -> list[psutil.Process]:
+        """The programs and all that they started and that hasn't left their sessions, orphans included."""
+        return [process for process in psutil.process_iter(["status"]) if self._has(process)]
+
+    def _has(self, process: psutil.Process) -> bool:
+        return _session(process.pid) in self._sessions and process.info["status"] != psutil.STATUS_ZOMBIE
 
     def first_line(self, name: str, seconds: float) -> str:
         """The first line that a program wrote, once it has.
@@ -97,9 +121,7 @@ class Processes:
         for process in self._running.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, give_up - time.monotonic()))
-            _signal(process, signal.SIGKILL)
-            process.wait()
-        self._running.clear()
+        self.kill_all()
 
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
@@ -109,3 +131,16 @@ def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
     """Send the signal to the process and to everything in its group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
+
+
+def _kill(process: psutil.Process) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.kill()
+
+
+def _session(pid: int) -> int:
+    """The session of a process, 0 if it has ended."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0

@@ -21,7 +21,7 @@ from typing_extensions import Self
 from werkzeug.serving import make_server
 from werkzeug.test import run_wsgi_app
 
-from demo.lake import BUCKET, Lake
+from demo.lake import BUCKET, LOGS, Lake
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -106,6 +106,9 @@ def fill(lake: Lake) -> None:
         store.create_bucket(bucket, "us-east-1")
     for key, storage_class in lake.objects():
         store.put_object(BUCKET, key, key.encode(), storage=storage_class)
+    store.put_bucket_versioning(LOGS, "Enabled")
+    for key in lake.logs():
+        store.put_object(LOGS, key, key.encode())
     for name, rows in lake.manifests().items():
         store.put_object(BUCKET, f"manifests/{name}", "".join(row.text for row in rows).encode())
 

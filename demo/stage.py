@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from demo.airflow import Airflow
 from demo.processes import Processes
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from demo.lake import Lake
 
-__all__ = ["Stage", "stage"]
+__all__ = ["Stage", "connection", "stage"]
 
 
 class Stage(NamedTuple):
@@ -24,6 +24,20 @@ class Stage(NamedTuple):
 
     s3_url: str
     airflow: Airflow
+
+
+def connection(url: str) -> dict[str, Any]:
+    """An Airflow connection to an S3 server, as JSON."""
+    return {
+        "conn_type": "aws",
+        "login": "demo-access",
+        "password": "demo-secret",
+        "extra": {
+            "endpoint_url": url,
+            "region_name": "us-east-1",
+            "config_kwargs": {"s3": {"addressing_style": "path"}},
+        },
+    }
 
 
 @contextmanager
@@ -44,16 +58,6 @@ def stage(
         processes.start("s3", command, os.environ)
         url = processes.first_line("s3", seconds=60)
         tell(f"an S3 server with {lake.size:,} objects: {url}")
-        connection = {
-            "conn_type": "aws",
-            "login": "demo-access",
-            "password": "demo-secret",
-            "extra": {
-                "endpoint_url": url,
-                "region_name": "us-east-1",
-                "config_kwargs": {"s3": {"addressing_style": "path"}},
-            },
-        }
-        with Airflow(home, dags=dags, connections={"aws_default": connection}) as airflow:
+        with Airflow(home, dags=dags, connections={"aws_default": connection(url)}) as airflow:
             tell(f"Airflow, with its scheduler and all: {airflow.url}")
             yield Stage(url, airflow)

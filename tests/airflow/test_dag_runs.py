@@ -138,7 +138,7 @@ def test_job_is_skipped_with_what_comes_before_it(lake: Lake, run_dag: Run) -> N
     assert run.tasks["job.report"] == ["skipped"]
 
 
-def test_report_fails_when_a_partition_did_not_run_to_its_end(lake: Lake, run_dag: Run) -> None:
+def test_job_whose_manifest_changes_under_it_fails(lake: Lake, run_dag: Run) -> None:
     lake.manifest("m.csv", objects=4)
     with DAG("partition_fails", schedule=None, default_args=DEFAULTS) as dag:
         prepare = S3BatchPrepareOperator(
@@ -165,7 +165,8 @@ def test_report_fails_when_a_partition_did_not_run_to_its_end(lake: Lake, run_da
     assert ("report", "return_value") not in run.xcoms
     job_id = run.xcom("prepare", "job")["job_id"]
     state = json.loads(lake.get(f"reports/job-{job_id}/status.json"))
-    assert (state["Status"], state["FailureReasons"][0]["FailureCode"]) == ("Failed", "PartitionsMissing")
+    codes = [reason["FailureCode"] for reason in state["FailureReasons"]]
+    assert (state["Status"], codes) == ("Failed", ["ManifestChanged"])
 
 
 def test_one_task_runs_a_whole_small_job(lake: Lake, run_dag: Run) -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_s3batch.links import report_url
+from airflow_s3batch import CompletionReport, S3BatchReportOperator
+from airflow_s3batch.links import S3BatchReportLink, report_url
 
 REPORT = "s3://lake/reports/2026/job-1/manifest.json"
 
@@ -35,3 +36,11 @@ def test_awkward_prefix_is_quoted() -> None:
         == "http://s3/lake/a%20b%26c/job-1/manifest.json"
     )
     assert report_url(report, region="us-east-1", endpoint_url=None).endswith("prefix=a+b%26c/job-1/")
+
+
+def test_task_that_came_to_no_report_has_no_link_and_asks_nobody() -> None:
+    task = S3BatchReportOperator(
+        task_id="report", job={"job_id": "1", "report": CompletionReport("s3://lake").to_aws()}
+    )
+
+    assert S3BatchReportLink().get_link(task, ti_key=None) == ""

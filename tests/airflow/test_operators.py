@@ -13,15 +13,16 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow_s3batch import (
     CompletionReport,
     CsvManifest,
+    InvokeLambda,
     Limits,
     PutObjectTagging,
     S3BatchJobOperator,
     S3BatchPrepareOperator,
     S3BatchReportOperator,
 )
-from airflow_s3batch.core.errors import InvalidInput, JobConflict, ManifestChanged, Stopped
+from airflow_s3batch.core.errors import InvalidInput, JobConflict, Stopped
 from airflow_s3batch.core.progress import Progress
-from airflow_s3batch.task import ProgressLog
+from airflow_s3batch.task import AirflowFailException, ProgressLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,6 +58,25 @@ def test_templates_in_values_are_rendered_and_the_rest_stays_text(*, native: boo
     assert prepare.description == "of 2026-01-31"
 
 
+def test_names_in_values_are_templates_too() -> None:
+    invoke = InvokeLambda("thumbnail", user_arguments={"{{ params.name }}": "{{ ds }}", "plain": "1"})
+    with DAG("dag", schedule=None):
+        prepare: Any = S3BatchPrepareOperator(task_id="prepare", **{**WHOLE, "operation": invoke})
+
+    render(prepare, ds="2026-01-31", params={"name": "day"})
+
+    assert prepare.operation["LambdaInvoke"]["UserArguments"] == {"day": "2026-01-31", "plain": "1"}
+
+
+def test_names_that_are_the_same_once_rendered_are_refused() -> None:
+    invoke = InvokeLambda("thumbnail", user_arguments={"{{ params.name }}": "a", "day": "b"})
+    with DAG("dag", schedule=None):
+        prepare: Any = S3BatchPrepareOperator(task_id="prepare", **{**WHOLE, "operation": invoke})
+
+    with pytest.raises(InvalidInput, match="two are the same once rendered"):
+        render(prepare, ds="2026-01-31", params={"name": "day"})
+
+
 def test_connection_and_region_are_templates() -> None:
     with DAG("dag", schedule=None):
         report = S3BatchReportOperator(task_id="r", job={}, aws_conn_id="{{ c }}", region_name="{{ r }}")
@@ -78,6 +98,40 @@ def test_connection_and_region_are_templates() -> None:
 def test_half_a_job_is_an_error_when_the_file_is_parsed(arguments: dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidInput, match=told):
         S3BatchJobOperator(task_id="run", **arguments)
+
+
+@pytest.mark.parametrize("operator", [S3BatchPrepareOperator, S3BatchJobOperator])
+@pytest.mark.parametrize(
+    ("slip", "told"),
+    [
+        (
+            {"manifest": "s3://lake/m.csv"},
+            r"manifest='s3://lake/m.csv' is no Manifest, .* write CsvManifest\(\"s3://lake",
+        ),
+        ({"manifest": ["s3://lake/a"]}, r"is no Manifest, but of type list; write Objects\("),
+        ({"manifest": CsvManifest}, r"manifest: CsvManifest is a class; write CsvManifest\(…\)"),
+        ({"manifest": COLD}, "is no Manifest, but of type PutObjectTagging"),
+        ({"operation": PutObjectTagging}, r"operation: PutObjectTagging is a class; write PutObjectTagging\(…\)"),
+        ({"operation": "tag"}, r"operation='tag' is no Operation, but of type str; write PutObjectTagging\("),
+        ({"limits": {"in_flight": 4}}, r"limits={'in_flight': 4} is no Limits, .* write Limits\(in_flight=…"),
+        ({"threshold": 5}, r"threshold=5 is no FailureThreshold, .* write FailureThreshold\(percent=…, minimum=…\)"),
+    ],
+)
+def test_what_is_of_another_kind_is_an_error_when_the_file_is_parsed(
+    operator: Any, slip: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        operator(task_id="run", **{**WHOLE, **slip})
+
+
+@pytest.mark.parametrize("name", ["manifest", "operation"])
+def test_template_may_stand_for_a_whole_description(name: str) -> None:
+    with DAG("dag", schedule=None, render_template_as_native_obj=True):
+        prepare: Any = S3BatchPrepareOperator(task_id="p", **{**WHOLE, name: "{{ params.it }}"})
+
+    render(prepare, ds="2026-01-31", params={"it": {"A": 1}, "tier": "cold"})
+
+    assert getattr(prepare, name) == {"A": 1}
 
 
 def test_small_job_is_announced_under_its_location() -> None:
@@ -168,7 +222,7 @@ def test_job_that_cannot_go_on_is_failed_for_those_who_wait_for_it(lake: Lake, c
     def change() -> None:
         lake.put("m.csv", f"{lake.bucket},other\n")
 
-    with once_tagged(lake, "data/0", change), pytest.raises(ManifestChanged):
+    with once_tagged(lake, "data/0", change), pytest.raises(AirflowFailException, match="the manifest was changed"):
         operator.execute(context)
     (status,) = [key for key in lake.keys("reports/") if key.endswith("status.json")]
     assert json.loads(lake.get(status))["Status"] == "Failed"
@@ -179,6 +233,14 @@ def test_partition_of_an_unknown_job_is_an_error(lake: Lake, context: Any) -> No
 
     with pytest.raises(JobConflict, match="nobodys isn't prepared"):
         S3BatchJobOperator(task_id="run", partition=partition).execute(context)
+
+
+def test_log_names_the_rows_of_each_partition(lake: Lake, context: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    whole(lake, lake.manifest("m.csv", objects=3), rows_per_partition=2).execute(context)
+
+    told = capsys.readouterr().out
+    assert "rows 1 to 1 of 3 (partition 0): S3PutObjectTagging" in told
+    assert "rows 2 to 3 of 3 (partition 1): S3PutObjectTagging" in told
 
 
 def test_progress_is_logged_every_ten_seconds() -> None:

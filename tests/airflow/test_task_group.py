@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
 from airflow.sdk import DAG, Asset, AssetAlias, task
 
-from airflow_s3batch import CompletionReport, CsvManifest, PutObjectTagging, S3BatchJob, s3_batch_job
+from airflow_s3batch import (
+    CompletionReport,
+    Confirm,
+    CsvManifest,
+    Limits,
+    PutObjectTagging,
+    RestoreObject,
+    S3BatchJob,
+    s3_batch_job,
+)
 from airflow_s3batch.core.errors import InvalidInput
+from airflow_s3batch.core.limits import FailureThreshold
 
 
 def job(**options: Any) -> S3BatchJob:
@@ -107,6 +118,97 @@ def test_report_is_announced_under_its_location_and_under_what_the_author_names(
         job(report="s3://lake/reports/{{ ds }}", outlets=[mine])
 
     assert dag.task_dict["tag.report"].outlets == [AssetAlias("s3://lake/reports/{{ ds }}"), mine]
+
+
+def test_confirmation_stands_between_prepare_and_run() -> None:
+    with DAG("dag", schedule=None) as dag:
+        job(confirm=Confirm(timeout=timedelta(hours=8), assignees=["ada"]), prices={"PUT": 1.0})
+
+    confirm: Any = dag.task_dict["tag.confirm"]
+    assert confirm.upstream_task_ids == {"tag.prepare"}
+    assert dag.task_dict["tag.run"].upstream_task_ids == {"tag.prepare", "tag.confirm"}
+    assert dag.task_dict["tag.report"].upstream_task_ids == {"tag.run", "tag.confirm"}
+    assert (confirm.timeout, confirm.prices) == (timedelta(hours=8), {"PUT": 1.0})
+    assert cast("Any", dag.task_dict["tag.prepare"]).confirmation_required
+
+
+def test_dry_run_is_prepare_alone_and_its_output_the_estimate() -> None:
+    with DAG("dag", schedule=None) as dag:
+        dry: Any = job(dry_run=True)
+
+    assert list(dag.task_dict) == ["tag.prepare"]
+    assert cast("Any", dag.task_dict["tag.prepare"]).confirmation_required
+    assert (dry.output.operator.task_id, dry.output.key) == ("tag.prepare", "estimate")
+
+
+def test_job_by_its_id_has_no_manifest_and_no_operation() -> None:
+    with DAG("dag", schedule=None) as dag:
+        job(manifest=None, operation=None, job_id="{{ params.job_id }}", limits=Limits(in_flight=3), priority=5)
+
+    prepare: Any = dag.task_dict["tag.prepare"]
+    assert (prepare.job_id, prepare.manifest, prepare.operation) == ("{{ params.job_id }}", None, None)
+    prepare.render_template_fields({"params": {"job_id": "4711-abc"}})
+    assert prepare.job_id == "4711-abc"
+
+
+def test_job_by_its_id_comes_after_the_task_that_tells_it() -> None:
+    with DAG("dag", schedule=None) as dag:
+
+        @task
+        def choose() -> str:
+            return ""
+
+        job(manifest=None, operation=None, job_id=choose())
+
+    assert dag.task_dict["tag.prepare"].upstream_task_ids == {"choose"}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"manifest": None}, "a job needs manifest; or job_id"),
+        ({"job_id": "4711-abc"}, "job_id names a job that has its manifest and operation already"),
+        (
+            {"job_id": "4711-abc", "manifest": None, "operation": None, "description": "x", "threshold": None},
+            "has its threshold and description already",
+        ),
+        ({"dry_run": True, "confirm": True}, "nothing to confirm: leave out confirm"),
+        ({"dry_run": True, "job_id": "4711-abc"}, "a dry run is of a new job"),
+        ({"prices": {"POST": 1}}, "no request is 'POST'"),
+        ({"priority": -1}, "priority=-1; it is a whole number from 0 to 2147483647"),
+        ({"priority": 2**31}, "priority=2147483648"),
+        ({"priority": True}, "priority=True"),
+    ],
+)
+def test_what_cannot_go_together_is_an_error_when_the_file_is_parsed(options: dict[str, Any], told: str) -> None:
+    with DAG("dag", schedule=None), pytest.raises(InvalidInput, match=told):
+        job(**options)
+
+
+def test_priority_and_pool_order_the_partitions_alone() -> None:
+    with DAG("dag", schedule=None, default_args={"pool": "other", "priority_weight": 3}) as dag:
+        job(priority=2147483647, pool="s3")
+
+    run: Any = dag.task_dict["tag.run"]
+    assert (run.partial_kwargs["pool"], run.partial_kwargs["priority_weight"]) == ("s3", 2147483647)
+    assert run.partial_kwargs["weight_rule"] == "absolute"
+    prepare: Any = dag.task_dict["tag.prepare"]
+    assert (prepare.pool, prepare.priority_weight, prepare.priority) == ("other", 3, 2147483647)
+
+
+def test_threshold_reaches_prepare() -> None:
+    with DAG("dag", schedule=None) as dag:
+        job(threshold=FailureThreshold(percent=1, minimum=10))
+
+    assert cast("Any", dag.task_dict["tag.prepare"]).threshold == FailureThreshold(percent=1, minimum=10)
+
+
+def test_restore_that_is_waited_for_ends_with_the_wait() -> None:
+    with DAG("dag", schedule=None) as dag:
+        restore: Any = job(operation=RestoreObject(days=1, wait=True))
+
+    assert dag.task_dict["tag.wait"].upstream_task_ids == {"tag.report"}
+    assert restore.output.operator.task_id == "tag.wait"
 
 
 def test_wrong_value_is_an_error_when_the_file_is_parsed() -> None:

@@ -150,7 +150,7 @@ def test_trigger_tells_what_kept_it_from_looking(trigger: S3BatchJobTrigger, lak
 
     event = asyncio.run(anext_of(trigger))
 
-    assert "NoSuchBucket" in event.payload["error"]
+    assert f"the report's bucket {lake.bucket} doesn't exist" in event.payload["error"]
 
 
 async def anext_of(trigger: S3BatchJobTrigger) -> TriggerEvent:

@@ -1,0 +1,147 @@
+"""`S3BatchConfirmOperator`: a job waits, Suspended, until a person lets it run, in Airflow's own approval page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from inspect import signature
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+
+from airflow_s3batch.asked import as_reference
+from airflow_s3batch.core.errors import JobConflict, JobFailed, printable
+from airflow_s3batch.core.prices import check_prices
+from airflow_s3batch.core.summary import duration
+from airflow_s3batch.task import AirflowFailException, S3BatchTask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.sdk import BaseNotifier, Context, XComArg
+
+    from airflow_s3batch.core.estimate import Estimate
+    from airflow_s3batch.core.job import Job
+
+__all__ = ["Confirm", "S3BatchConfirmOperator"]
+
+_APPROVE, _REJECT = "Approve", "Reject"
+_CHOICE = "Approve, and the job runs. Reject, and it is cancelled: nothing is touched."
+# The time for an answer has a name of its own since Airflow 3.2's standard provider; before, this one was taken for it.
+_TIMEOUT = "response_timeout" if "response_timeout" in signature(HITLOperator).parameters else "execution_timeout"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirm:
+    """How a job waits for a person: ``s3_batch_job(confirm=Confirm(timeout=timedelta(hours=8)))``."""
+
+    timeout: timedelta | None = timedelta(days=30)
+    """How long it waits; then the job fails. AWS waits 30 days; None for ever."""
+    assignees: Sequence[str] = ()
+    """The ids of the users who may answer, as Airflow's auth manager knows them; if empty, all who may edit the run."""
+    notifiers: Sequence[BaseNotifier] = ()
+    """Told when the job begins to wait."""
+
+
+class S3BatchConfirmOperator(S3BatchTask, HITLOperator):
+    """Have a prepared job wait, Suspended, until a person confirms it, who sees what it would do, cost and take.
+
+    Stands between `S3BatchPrepareOperator` (with ``confirmation_required=True``) and the partitions:
+    ``prepare >> confirm >> run``. The question is among Airflow's *Required Actions*. While it waits, the task takes no
+    worker's slot.
+
+    Approved, the job is Ready, and this task succeeds. Refused, the job is Cancelled; unanswered in time, it is Failed;
+    then nothing was touched, this task fails, without a retry, and so do the tasks after it: none of them may take the
+    job for done. A job that was confirmed before isn't asked about a second time, until it has ended.
+
+    Returns job_id and confirmed_by. The XCom ``job`` is what prepare gave: a report that takes it from here
+    runs only if the job was confirmed.
+
+    Args:
+        job: ``prepare.output["job"]`` (templated).
+        confirm: how long to wait, and for whom.
+        prices: as `S3BatchPrepareOperator` takes them.
+        aws_conn_id: as for `S3BatchPrepareOperator`, with region_name and verify.
+    """
+
+    template_fields: Sequence[str] = ("job", *S3BatchTask.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"job": "json"}
+
+    def __init__(
+        self,
+        *,
+        job: dict[str, Any] | XComArg,
+        confirm: Confirm | None = None,
+        prices: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        how = confirm or Confirm()
+        waits: dict[str, Any] = {_TIMEOUT: how.timeout}
+        super().__init__(
+            subject="Shall the job run?",
+            options=[_APPROVE, _REJECT],
+            assigned_users=[{"id": user, "name": user} for user in how.assignees] or None,
+            notifiers=list(how.notifiers),
+            **waits,
+            **kwargs,
+        )
+        self.timeout = how.timeout
+        self.job = job
+        self.prices = check_prices(prices)
+
+    def execute(self, context: Context) -> Any:
+        """Ask, unless the job was confirmed before."""
+        from airflow_s3batch.core.confirm import ask
+
+        access = self.open_access()
+        job = self.find_job(context, access, as_reference("job", self.job))
+        if not self.in_s3(access, job.spec.limits, lambda s3, _: ask(job, s3)):
+            self.log.info("Job %s was confirmed before", job.job_id)
+            return self._confirmed(context, job, by=None)
+        told = self.estimate_job(access, job, self.prices)
+        self.subject, self.body = _question(told), f"{told.markdown()}\n\n{_CHOICE}"
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Go on after the answer, or after the time for it.
+
+        Raises:
+            AirflowFailException: the job may not run.
+        """
+        from airflow_s3batch.core.confirm import answer, expire
+
+        access = self.open_access()
+        job = self.find_job(context, access, as_reference("job", self.job))
+        if event.get("error_type") == "timeout":
+            waited = "the time there was" if self.timeout is None else _told(self.timeout)
+            stands = self.in_s3(access, job.spec.limits, lambda s3, _: expire(job, s3, waited=waited))
+            raise AirflowFailException(
+                f"job {job.job_id} is {stands.value}: nobody has confirmed it in {waited}. Nothing is touched "
+                "by this run; clear this task to ask again"
+            )
+        given = super().execute_complete(context, event)
+        by = printable((given.get("responded_by_user") or {}).get("name") or "somebody")
+        approved = given["chosen_options"] == [_APPROVE]
+        try:
+            self.in_s3(access, job.spec.limits, lambda s3, _: answer(job, s3, approved=approved, by=by))
+        except (JobConflict, JobFailed) as error:
+            raise AirflowFailException(str(error)) from error
+        if not approved:
+            raise AirflowFailException(
+                f"job {job.job_id} is Cancelled: {by} has refused it. Nothing is touched; clear this task to ask again"
+            )
+        self.log.info("Job %s was confirmed by %s", job.job_id, by)
+        return self._confirmed(context, job, by=by)
+
+    def _confirmed(self, context: Context, job: Job, *, by: str | None) -> dict[str, Any]:
+        context["ti"].xcom_push("job", self.job)
+        return {"job_id": job.job_id, "confirmed_by": by}
+
+
+def _question(told: Estimate) -> str:
+    return f"{told.operation} on {told.objects:,} objects?"
+
+
+def _told(time: timedelta) -> str:
+    days = time.days
+    return f"{days} days" if days > 1 else duration(time.total_seconds())

@@ -1,0 +1,132 @@
+"""`S3BatchRestoreSensor`: waits until the objects of a RestoreObject job can be read."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.configuration import conf
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+
+from airflow_s3batch.core.errors import InvalidInput, S3BatchError, printable
+from airflow_s3batch.core.limits import Limits
+from airflow_s3batch.core.restored import Restores, look_again
+from airflow_s3batch.task import S3BatchTask
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context, XComArg
+
+    from airflow_s3batch.core.engine import S3
+
+__all__ = ["S3BatchRestoreSensor"]
+
+
+class S3BatchRestoreSensor(S3BatchTask, BaseSensorOperator):
+    """Wait until every object whose restore a job has asked for can be read, so that the next job can read it.
+
+    The job is complete when S3 has taken the requests; the objects are there minutes to days later. Objects that the
+    job couldn't ask for aren't waited for, save those whose restore was under way already. Fails when an object never
+    will be restored: when it is gone, or archived without a restore under way (its copy has expired again, say).
+
+    Returns the job's summary with ``restored``, the number of these objects.
+
+    Args:
+        job: the job's summary, what its report returns (templated): ``job.output`` of the task group. Or where its
+            completion report is, ``s3://bucket/prefix/job-<id>/manifest.json``, ours or AWS's.
+        poke_interval: seconds between two looks.
+        timeout: seconds after which it fails, a week by default.
+        deferrable: wait in the triggerer, without a worker's slot; by default Airflow's
+            ``[operators] default_deferrable``.
+        aws_conn_id: the Airflow connection to S3 (templated).
+        region_name: a region instead of the connection's (templated).
+        verify: whether to verify TLS certificates, or a file of CA certificates, instead of the connection's.
+    """
+
+    template_fields: Sequence[str] = ("job", *S3BatchTask.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"job": "json"}
+
+    def __init__(
+        self,
+        *,
+        job: dict[str, Any] | str | XComArg,
+        poke_interval: timedelta | float = 300.0,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **{"multiple_outputs": True, **kwargs})
+        self.job = job
+        self.deferrable = deferrable
+        self._so_far = Restores()
+
+    def execute(self, context: Context) -> Any:
+        """Wait on the worker, or look and hand over to the triggerer while S3 isn't done."""
+        if not self.deferrable:
+            return super().execute(context)
+        return self._go_on(context, Restores(), time.time())
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Look further after the trigger's event.
+
+        Raises:
+            S3BatchError: an object never will be restored, or S3 doesn't tell.
+        """
+        if "error" in event:
+            raise S3BatchError(f"waiting for restores: {event['error']}")
+        return self._go_on(context, Restores.from_json(event["so_far"]), event["began"])
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once.
+
+        Raises:
+            S3BatchError: an object never will be restored.
+            InvalidInput: the report doesn't tell which objects were asked for.
+        """
+        self._so_far = self._look(context, self._so_far)
+        return PokeReturnValue(is_done=self._so_far.ended, xcom_value=self._told(self._so_far))
+
+    def _go_on(self, context: Context, so_far: Restores, began: float) -> dict[str, Any]:
+        so_far = self._look(context, so_far)
+        if so_far.ended:
+            return self._told(so_far)
+        from airflow_s3batch.restore_trigger import S3BatchRestoreTrigger
+
+        trigger = S3BatchRestoreTrigger(
+            so_far=so_far.to_json(),
+            began=began,
+            poke_interval=self.poke_interval,
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+        )
+        left = max(0.0, began + self.timeout - time.time())
+        return self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=left))
+
+    def _look(self, context: Context, so_far: Restores) -> Restores:
+        access, summary = self.open_access(), self._summary()
+        uri: str = summary["report_uri"]
+        self.show_report(context, access, uri)
+
+        async def work(s3: S3, _: asyncio.Event) -> Restores:
+            return await look_again(uri, s3, so_far, expected=summary.get("succeeded"))
+
+        so_far = self.in_s3(access, Limits(), work)
+        told = (f"{so_far.restored:,}", f"{len(so_far.ongoing):,}", f"{so_far.rows:,}")
+        self.log.info("%s objects can be read, %s are being restored, after %s rows of the report", *told)
+        return so_far
+
+    def _summary(self) -> dict[str, Any]:
+        if isinstance(self.job, str):
+            return {"report_uri": self.job}
+        if isinstance(self.job, dict) and isinstance(self.job.get("report_uri"), str):
+            return self.job
+        raise InvalidInput(
+            "job must be a job's summary, with report_uri, or the s3:// URI of its completion report; "
+            f"got {printable(repr(self.job))}"
+        )
+
+    def _told(self, so_far: Restores) -> dict[str, Any]:
+        return {**self._summary(), "restored": so_far.restored}

@@ -1,0 +1,63 @@
+"""Manifests that are questions, asked by DAGs: rendered, resolved by prepare, and run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG, task
+
+from airflow_s3batch import FailedObjects, ListObjects, PutObjectTagging, S3BatchJobOperator, s3_batch_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.airflow.conftest import DagRun, Lake
+
+    Run = Callable[..., DagRun]
+
+DEFAULTS = {"retries": 0}
+
+
+def test_a_listing_is_rendered_and_what_it_finds_is_run(lake: Lake, run_dag: Run) -> None:
+    lake.manifest("manifests/unused.csv", objects=12)
+    with DAG("tag_listed", schedule=None, default_args=DEFAULTS) as dag:
+        s3_batch_job(
+            group_id="tag",
+            manifest=ListObjects(lake.bucket, prefixes="data/", globs="data/{{ '[0-4]' }}", larger_than="{{ 1 - 1 }}"),
+            operation=PutObjectTagging({"tier": "cold"}),
+            report=f"{lake.uri}/reports",
+            rows_per_partition=3,
+        )
+
+    assert run_dag(dag).state == "success"
+    tagged = [number for number in range(12) if lake.tags(f"data/{number}")]
+    assert tagged == [0, 1, 2, 3, 4]
+
+
+def test_failures_of_one_job_and_a_list_of_a_task_are_manifests_of_others(lake: Lake, run_dag: Run) -> None:
+    lake.manifest("manifests/unused.csv", objects=2)
+    with DAG("again", schedule=None, default_args=DEFAULTS) as dag:
+
+        @task
+        def find() -> dict[str, Any]:
+            return {"S3Objects": {"Objects": [f"{lake.uri}/data/0", [lake.bucket, "data/missing"]]}}
+
+        first = s3_batch_job(
+            group_id="first",
+            manifest=find(),
+            operation=PutObjectTagging({"tier": "cold"}),
+            report=f"{lake.uri}/reports",
+        )
+        S3BatchJobOperator(
+            task_id="second",
+            manifest=FailedObjects(first.output["report_uri"], codes="NoSuchKey"),  # type: ignore[index] # the operator's own XComArg can be
+            operation=PutObjectTagging({"tier": "cold"}),
+            report=f"{lake.uri}/reports",
+        )
+
+    run = run_dag(dag)
+
+    assert run.state == "success"
+    assert lake.tags("data/0") == {"tier": "cold"}
+    failed = [lake.get(key) for key in lake.keys("reports/") if key.endswith(".csv") and "/results/" in key]
+    assert sum("data/missing,,failed,404,NoSuchKey" in rows for rows in failed) == 2
