@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 BIN       := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test bench lint format types imports check pins clean
+.PHONY: help setup demo ui test faults soak bench lint format types imports check pins clean
 .SUFFIXES:
 
 help: ## this list
@@ -26,8 +26,14 @@ demo: $(INSTALLED) ## run a job on a real Airflow and an embedded S3, and check 
 ui: $(INSTALLED) ## the same Airflow and S3, left running with the example DAGs (Ctrl-C ends it)
 	@$(BIN)/python -m demo ui $(ARGS)
 
-test: $(INSTALLED) ## run all tests, unit to end to end
+test: $(INSTALLED) ## run all tests, unit to end to end (but for `make faults`)
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: $(INSTALLED) ## kill processes of a real Airflow and of partitions by the hundred, and audit the jobs (some minutes)
+	$(BIN)/python -m pytest tests/faults -m faults $(ARGS)
+
+soak: $(INSTALLED) ## the same five times as long with a new seed, and write docs/reliability.md
+	$(BIN)/python -m pytest tests/faults -m faults --times=5 --seed=0 --page $(ARGS)
 
 bench: $(INSTALLED) ## measure everything that docs/performance.md quotes, and write that page (a quarter of an hour)
 	$(BIN)/python -m benchmarks $(ARGS)

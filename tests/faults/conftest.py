@@ -1,0 +1,81 @@
+"""The server that records, and how much is killed."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.airflow import Airflow
+from demo.stage import connection
+from tests.faults import page
+from tests.faults.campaign import Campaign
+from tests.faults.jobs import KILLED, WATCHED
+from tests.faults.recording_s3 import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SETTINGS = {
+    "AIRFLOW__CORE__PARALLELISM": "8",
+    # How long Airflow takes to notice what was killed; its defaults are minutes.
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "30",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+}
+
+
+_LATENCY = 0.03
+_CAMPAIGN = pytest.StashKey[Campaign]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults")
+    group.addoption("--seed", type=int, default=1, help="of the moments at which processes are killed; 0 for any (1)")
+    group.addoption("--times", type=int, default=1, help="kill so many times as many processes (1)")
+    group.addoption("--page", action="store_true", help="write what was measured to docs/reliability.md")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    times = config.getoption("--times", default=1)
+    seed = config.getoption("--seed", default=1) or random.SystemRandom().randrange(1, 10**6)
+    config.stash[_CAMPAIGN] = Campaign(seed, partition_kills=240 * times, airflow_kills=50 * times)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    campaign = config.stash[_CAMPAIGN]
+    for result in campaign.results:
+        terminalreporter.write_line(f"faults, --seed={campaign.seed}: {result.line()}")
+    if config.getoption("--page", default=False) and campaign.results:
+        page.write(campaign, config.rootpath / "docs" / "reliability.md")
+
+
+@pytest.fixture(scope="session")
+def campaign(request: pytest.FixtureRequest) -> Campaign:
+    return request.config.stash[_CAMPAIGN]
+
+
+@pytest.fixture(scope="session")
+def record() -> Iterator[Record]:
+    command = [sys.executable, "-m", "tests.faults.recording_s3"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        if server.stdout is None:
+            raise RuntimeError("the server has no standard output")
+        yield Record(server.stdout.readline().strip())
+        server.communicate()
+
+
+@pytest.fixture(scope="session")
+def airflow(record: Record, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    record.set_latency(_LATENCY)
+    home, dags = tmp_path_factory.mktemp("airflow"), Path(__file__).parent / "dags"
+    connections = {"aws_default": connection(record.url)}
+    with Airflow(home, dags=dags, connections=connections, settings=_SETTINGS) as running:
+        running.unpause(KILLED)
+        running.unpause(WATCHED)
+        yield running
