@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, page, parts, peers, profile, run_partition, throttling, transport
+from benchmarks import delete, listing, machine, page, parts, peers, profile, run_partition, throttling, transport
 from benchmarks.nginx import canned_s3
 from benchmarks.sample import Case, Sample, interleaved
 from benchmarks.tools import ROOT, require
@@ -81,6 +81,8 @@ def _measure(measured: dict[str, Any], rounds: int, *, large: bool, quick: bool)
         take(cases if quick else [*cases, *peers.cases(server)], 1 if quick else rounds)
         if quick:
             return
+        take(delete.cases(server), rounds)
+        take(listing.cases(), rounds)
         take([throttling.far_away(in_flight) for in_flight in (64, 256, 1000)], rounds)
         take([*run_partition.large_cases(server, large=large), peers.mapped_copies(server)], 1)
         take([throttling.slower(), throttling.steady(), throttling.halved_and_doubled(), throttling.shared()], 1)

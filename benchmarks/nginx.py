@@ -26,6 +26,7 @@ _ETAG = '\\"0123456789abcdef0123456789abcdef\\"'
 _COPIED = (
     f"<CopyObjectResult><LastModified>2026-07-01T00:00:00.000Z</LastModified><ETag>{_ETAG}</ETag></CopyObjectResult>"
 )
+_DELETED = '<DeleteResult xmlns=\\"http://s3.amazonaws.com/doc/2006-03-01/\\"/>'
 _EMPTY_LISTING = (
     f"<ListBucketResult><Name>{JOBS}</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
 )
@@ -49,6 +50,8 @@ http {{
   fastcgi_temp_path {home}/fastcgi;
   uwsgi_temp_path {home}/uwsgi;
   scgi_temp_path {home}/scgi;
+  # What nginx serves has an ETag; S3 tells one of what is put, too.
+  map $request_method $etag {{ PUT "{etag}"; default $sent_http_etag; }}
   server {{
     listen 127.0.0.1:{http} backlog=8192;
     listen 127.0.0.1:{https} ssl backlog=8192;
@@ -59,6 +62,7 @@ http {{
       add_header x-amz-request-id 0123456789ABCDEF always;
       if ($request_method = HEAD) {{ add_header ETag "{etag}"; add_header Last-Modified "{modified}"; return 200; }}
       if ($http_x_amz_copy_source) {{ return 200 "{copied}"; }}
+      if ($request_method = POST) {{ return 200 "{deleted}"; }}
       return 200;
     }}
     location = /{jobs} {{ return 200 "{listing}"; }}
@@ -67,6 +71,7 @@ http {{
       root {home}/buckets;
       dav_methods PUT;
       create_full_put_path on;
+      add_header ETag $etag;
       error_page 404 @missing;
     }}
     location @missing {{ internal; return 404 "{missing}"; }}
@@ -120,6 +125,7 @@ def canned_s3() -> Iterator[CannedS3]:
                 etag=_ETAG,
                 modified=_LAST_MODIFIED,
                 copied=_COPIED,
+                deleted=_DELETED,
                 listing=_EMPTY_LISTING,
                 missing=_NO_SUCH_KEY,
             )

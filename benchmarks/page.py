@@ -132,6 +132,8 @@ def _tables(found: _Results) -> dict[str, str]:
             _COST_HEAD, (_cost(setting, samples) for (_, setting), samples in found.groups("run_partition").items())
         ),
         "peers_table": _table(_COST_HEAD, _peers(found)),
+        "delete_table": _table(_COST_HEAD, _deletions(found)),
+        "listing_table": _table(_COST_HEAD, _listings(found)),
         "transport_table": _table(_COST_HEAD, _transport(found)),
         "far_table": _far(found),
         "throttle_table": _throttling(found),
@@ -220,6 +222,14 @@ def _divided(seconds: Sequence[Any]) -> str:
 
     early, late = of_first(seconds[10:20]), of_first(seconds[-5:])
     return f"{early} five to 15 seconds after the second began, {late} in the last five of 30"
+
+
+def _listings(found: _Results) -> Iterable[list[str]]:
+    return (_cost(f"{name}: {setting}", samples) for (name, setting), samples in found.groups("listing").items())
+
+
+def _deletions(found: _Results) -> Iterable[list[str]]:
+    return (_cost(f"{name}: {setting}", samples) for (name, setting), samples in found.groups("delete").items())
 
 
 def _parts(found: _Results) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,6 +10,12 @@ import boto3
 from botocore.config import Config
 
 from benchmarks.clients.meter import Meter, settings
+
+_DELETED_AT_ONCE = 1_000
+
+
+def _delete(client: Any, keys: Sequence[str]) -> Any:
+    return client.delete_objects(Bucket="lake", Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True})
 
 
 def _call(client: Any, operation: str) -> Callable[[str], Any]:
@@ -19,6 +25,13 @@ def _call(client: Any, operation: str) -> Callable[[str], Any]:
         )
     tags = {"TagSet": [{"Key": "tier", "Value": "cold"}]}
     return lambda key: client.put_object_tagging(Bucket="lake", Key=key, Tagging=tags)
+
+
+def _calls(client: Any, operation: str, keys: Sequence[str], pool: ThreadPoolExecutor) -> Iterable[Any]:
+    if operation == "DeleteObjects":
+        batches = [keys[start : start + _DELETED_AT_ONCE] for start in range(0, len(keys), _DELETED_AT_ONCE)]
+        return pool.map(lambda batch: _delete(client, batch), batches)
+    return pool.map(_call(client, operation), keys)
 
 
 def main() -> None:
@@ -35,9 +48,8 @@ def main() -> None:
         verify=told["certificate"] or None,
         config=Config(s3={"addressing_style": "path"}, max_pool_connections=told["threads"]),
     )
-    call = _call(client, told["operation"])
     with ThreadPoolExecutor(told["threads"]) as pool:
-        for _ in pool.map(call, keys):
+        for _ in _calls(client, told["operation"], keys, pool):
             pass
     meter.report(told["objects"])
 

@@ -11,7 +11,7 @@ from airflow_s3batch.core.engine import S3, Credentials, S3Access, run
 from airflow_s3batch.core.job import CompletionReport, JobSpec
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.manifest import CsvManifest
-from airflow_s3batch.core.operations import CopyObject, Operation, PutObjectTagging
+from airflow_s3batch.core.operations import CopyObject, DeleteObjects, Operation, PutObjectTagging
 from airflow_s3batch.core.prepare import prepare
 from airflow_s3batch.core.run import run_partition
 from airflow_s3batch.testing import MemoryS3
@@ -20,6 +20,7 @@ from benchmarks.clients.meter import Meter, settings
 _OPERATIONS: dict[str, Callable[[], Operation]] = {
     "PutObjectTagging": lambda: PutObjectTagging({"tier": "cold"}),
     "CopyObject": lambda: CopyObject("lake", target_prefix="copy/"),
+    "DeleteObjects": DeleteObjects,
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.listed_s3 import listed_s3
 from benchmarks.sample import run_client
 from benchmarks.slow_s3 import SlowS3, slow_s3
 from benchmarks.wrk import prebuilt
@@ -93,3 +94,10 @@ def test_a_row_of_the_manifest_is_checked_at_the_price_of_reading_it_with_the_cs
     surveyed, read = manifest["cpu"] / manifest["objects"] * 1e6, manifest["read_us"]
     assert surveyed / manifest["csv_us"] < 2
     assert read / manifest["csv_us"] < 6
+
+
+@pytest.mark.parametrize("layout", ["folders by day", "numbered, flat"])
+def test_a_bucket_is_listed_four_times_as_fast_as_page_by_page(layout: str) -> None:
+    with listed_s3(layout, 60_000, latency=0.03) as url:
+        told = {"url": url, "objects": 60_000}
+        assert run_client("paginator", told)["wall"] / run_client("list_objects", told)["wall"] > 4
