@@ -30,7 +30,7 @@ pytestmark = pytest.mark.faults
 IN_FLIGHT, CHECKPOINT_ROWS, CHECKPOINT_SECONDS = 64, 1_000, 0.5
 BEAT = 1.0
 """Seconds; a run that was killed is waited for five times as long. S3 tells its time in whole seconds."""
-PARTITIONS, ROWS_A_PARTITION, AT_ONCE = 48, 4_000, 24
+PARTITIONS, ROWS_A_PARTITION, AT_ONCE = 48, 10_000, 24
 LAKE = audit.Lake("lake", PARTITIONS * ROWS_A_PARTITION)
 STARTING, WORKING = 8.0, 2.5
 """Seconds: every other process is killed at a random moment after its start, the others once they have done objects."""
@@ -114,5 +114,5 @@ def test_partition_killed_at_any_moment_loses_and_repeats_no_more_than_promised(
     assert audit.findings(evidence) == []
     assert max(lost) <= bound
     assert evidence.repeats <= kills * bound
-    assert kills >= campaign.partition_kills * 0.2  # a fast machine is done before it has been killed so often
+    assert kills >= campaign.partition_kills * 0.9
     assert campaign.results[-1].died_at_work >= kills / 3
