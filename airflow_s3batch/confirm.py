@@ -11,8 +11,8 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 
 from airflow_s3batch.asked import as_reference
 from airflow_s3batch.core.errors import JobConflict, JobFailed, printable
+from airflow_s3batch.core.folder.summary import duration
 from airflow_s3batch.core.prices import check_prices
-from airflow_s3batch.core.summary import duration
 from airflow_s3batch.task import AirflowFailException, S3BatchTask
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class S3BatchConfirmOperator(S3BatchTask, HITLOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask, unless the job was confirmed before."""
-        from airflow_s3batch.core.confirm import ask
+        from airflow_s3batch.core.control.confirm import ask
 
         access = self.open_access()
         job = self.find_job(context, access, as_reference("job", self.job))
@@ -108,7 +108,7 @@ class S3BatchConfirmOperator(S3BatchTask, HITLOperator):
         Raises:
             AirflowFailException: the job may not run.
         """
-        from airflow_s3batch.core.confirm import answer, expire
+        from airflow_s3batch.core.control.confirm import answer, expire
 
         access = self.open_access()
         job = self.find_job(context, access, as_reference("job", self.job))

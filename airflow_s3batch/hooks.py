@@ -14,11 +14,11 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk.log import mask_secret
 from botocore import UNSIGNED
 
-from airflow_s3batch.core.control import Controls, list_jobs
+from airflow_s3batch.core.control.controls import Controls, list_jobs
+from airflow_s3batch.core.control.turn import change_priority
 from airflow_s3batch.core.engine import S3, Credentials, S3Access, run
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.job import CompletionReport, JobStatus
-from airflow_s3batch.core.turn import change_priority
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from botocore.credentials import Credentials as BotoCredentials
 
+    from airflow_s3batch.core.folder.status import JobState
     from airflow_s3batch.core.limits import Limits
     from airflow_s3batch.core.location import S3Location
-    from airflow_s3batch.core.status import JobState
 
 __all__ = ["S3BatchHook"]
 

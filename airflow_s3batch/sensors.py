@@ -10,9 +10,9 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, XComArg
 
 from airflow_s3batch.asked import as_report
 from airflow_s3batch.core.errors import JobFailed, S3BatchError
+from airflow_s3batch.core.folder.status import JobState
 from airflow_s3batch.core.job import CompletionReport, JobStatus
 from airflow_s3batch.core.limits import Limits
-from airflow_s3batch.core.status import JobState
 from airflow_s3batch.task import S3BatchTask
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class S3BatchJobSensor(S3BatchTask, BaseSensorOperator):
         Raises:
             JobFailed: the job is Failed or Cancelled.
         """
-        from airflow_s3batch.core.store import JobFolder
+        from airflow_s3batch.core.folder.store import JobFolder
 
         access, place = self.open_access(), as_report(self.report).place
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_s3batch.core.engine import S3, S3Access
     from airflow_s3batch.core.estimate import Estimate
     from airflow_s3batch.core.job import Job
-    from airflow_s3batch.core.progress import Progress
+    from airflow_s3batch.core.running.progress import Progress
 
 __all__ = ["AirflowFailException", "ProgressLog", "S3BatchTask", "final_failures"]
 
@@ -137,8 +137,8 @@ class S3BatchTask(BaseOperator):
         confirmation_required: bool = False,
     ) -> tuple[Job, str]:
         """Prepare the job; return it and its report's URI."""
+        from airflow_s3batch.core.folder.store import JobFolder
         from airflow_s3batch.core.prepare import prepare
-        from airflow_s3batch.core.store import JobFolder
 
         owner = _owner(context)
 
@@ -161,8 +161,8 @@ class S3BatchTask(BaseOperator):
         self, context: Context, access: S3Access, job_id: str, report: CompletionReport, **changes: Any
     ) -> tuple[Job, str]:
         """Take up a job that was prepared before, as `core.prepare.take_up`; return it and its report's URI."""
+        from airflow_s3batch.core.folder.store import JobFolder
         from airflow_s3batch.core.prepare import take_up
-        from airflow_s3batch.core.store import JobFolder
 
         async def work(s3: S3, _: asyncio.Event) -> tuple[Job, str]:
             job = await take_up(job_id, report, s3, **changes)
@@ -193,7 +193,7 @@ class S3BatchTask(BaseOperator):
         Raises:
             JobConflict: there is none.
         """
-        from airflow_s3batch.core.store import JobFolder
+        from airflow_s3batch.core.folder.store import JobFolder
 
         job_id, place = reference["job_id"], CompletionReport.from_aws(reference["report"]).place
 
@@ -247,7 +247,7 @@ class S3BatchTask(BaseOperator):
 
         Once, and for a quarter of an hour at most: then it is this job's turn, however the other stands.
         """
-        from airflow_s3batch.core.turn import goes_before
+        from airflow_s3batch.core.control.turn import goes_before
 
         if self._has_given_way:
             return

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from airflow_s3batch.core.control.turn import takes_its_turn
 from airflow_s3batch.core.engine import S3
 from airflow_s3batch.core.errors import S3BatchError
+from airflow_s3batch.core.folder.status import JobState
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import CompletionReport, JobStatus
-from airflow_s3batch.core.status import JobState
-from airflow_s3batch.core.store import JobFolder
-from airflow_s3batch.core.turn import takes_its_turn
 from airflow_s3batch.hooks import S3BatchHook
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import printable
+from airflow_s3batch.core.folder.summary import duration
 from airflow_s3batch.core.job import Job
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.operations import BatchOperation
 from airflow_s3batch.core.prices import OTHER, Prices, kind_of
 from airflow_s3batch.core.rows import Entry
-from airflow_s3batch.core.summary import duration
 
 __all__ = ["Estimate", "Requests", "Sample", "estimate"]
 

@@ -10,16 +10,16 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from airflow_s3batch.core.documents import each
 from airflow_s3batch.core.engine.promise import S3Engine
 from airflow_s3batch.core.errors import InvalidInput, JobCancelled, JobConflict, ReportError, S3BatchError, printable
+from airflow_s3batch.core.folder.documents import each
+from airflow_s3batch.core.folder.status import AWAITING, FailureReason, JobState, iso, utc_now
+from airflow_s3batch.core.folder.store import UNWRITABLE, JobFolder
+from airflow_s3batch.core.folder.summary import counted
 from airflow_s3batch.core.job import CompletionReport, Job, JobSpec, JobStatus
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.manifest import Survey
 from airflow_s3batch.core.partition import MAX_PARTITIONS, ROWS_PER_PARTITION, split
-from airflow_s3batch.core.status import AWAITING, FailureReason, JobState, iso, utc_now
-from airflow_s3batch.core.store import UNWRITABLE, JobFolder
-from airflow_s3batch.core.summary import counted
 from airflow_s3batch.core.values import require_rendered
 
 __all__ = ["prepare", "take_up"]

@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.checkpoint import Attempt, ResultFile, covered_seconds
 from airflow_s3batch.core.errors import (
     JobCancelled,
     JobConflict,
@@ -19,16 +18,17 @@ from airflow_s3batch.core.errors import (
     ReportError,
     S3BatchError,
 )
+from airflow_s3batch.core.folder.checkpoint import Attempt, ResultFile, covered_seconds
+from airflow_s3batch.core.folder.leavings import gather
+from airflow_s3batch.core.folder.sign import BEAT, LIVES
+from airflow_s3batch.core.folder.status import FINAL, THRESHOLD_PASSED, FailureReason, JobState, utc_now
+from airflow_s3batch.core.folder.store import JobFolder
+from airflow_s3batch.core.folder.summary import JobSummary, Summary
+from airflow_s3batch.core.folder.tally import Tally
 from airflow_s3batch.core.job import Job, JobStatus
-from airflow_s3batch.core.leavings import gather
 from airflow_s3batch.core.reported import read_report
 from airflow_s3batch.core.results import REPORT_FORMAT, SCHEMA
-from airflow_s3batch.core.sign import BEAT, LIVES
-from airflow_s3batch.core.status import FINAL, THRESHOLD_PASSED, FailureReason, JobState, utc_now
-from airflow_s3batch.core.store import JobFolder
-from airflow_s3batch.core.summary import JobSummary, Summary
-from airflow_s3batch.core.tally import Tally
-from airflow_s3batch.core.watch import alive
+from airflow_s3batch.core.running.watch import alive
 
 __all__ = ["complete", "read_report"]
 

@@ -9,23 +9,23 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from airflow_s3batch.core.checkpoint import Attempt, Halt, History, Span
 from airflow_s3batch.core.engine.promise import S3Engine
 from airflow_s3batch.core.errors import InvalidInput, ManifestChanged, S3BatchError, Stopped
+from airflow_s3batch.core.folder.checkpoint import Attempt, Halt, History, Span
+from airflow_s3batch.core.folder.sign import BEAT, Sign
+from airflow_s3batch.core.folder.status import MANIFEST_CHANGED, FailureReason, utc_now
+from airflow_s3batch.core.folder.store import JobFolder
+from airflow_s3batch.core.folder.summary import Summary
+from airflow_s3batch.core.folder.tally import Tally
 from airflow_s3batch.core.job import Job
-from airflow_s3batch.core.journal import Journal
-from airflow_s3batch.core.lease import Lease, take
 from airflow_s3batch.core.limits import Allowance
 from airflow_s3batch.core.operations.base import RUNNING_JOB, RUNNING_NOTES
-from airflow_s3batch.core.progress import Progress
-from airflow_s3batch.core.sign import BEAT, Sign
-from airflow_s3batch.core.status import MANIFEST_CHANGED, FailureReason, utc_now
-from airflow_s3batch.core.store import JobFolder
-from airflow_s3batch.core.summary import Summary
-from airflow_s3batch.core.tally import Tally
+from airflow_s3batch.core.running.journal import Journal
+from airflow_s3batch.core.running.lease import Lease, take
+from airflow_s3batch.core.running.progress import Progress
+from airflow_s3batch.core.running.watch import Watch, admit
+from airflow_s3batch.core.running.work import Work
 from airflow_s3batch.core.waiting import in_time
-from airflow_s3batch.core.watch import Watch, admit
-from airflow_s3batch.core.work import Work
 
 __all__ = ["run_partition"]
 

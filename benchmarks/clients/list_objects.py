@@ -6,9 +6,9 @@ from typing import Any
 
 from airflow_s3batch.core import engine
 from airflow_s3batch.core.engine import S3, Credentials, S3Access
+from airflow_s3batch.core.folder.status import utc_now
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.manifest import ListObjects
-from airflow_s3batch.core.status import utc_now
 from airflow_s3batch.testing import MemoryS3
 from benchmarks.clients.meter import Meter, settings
 

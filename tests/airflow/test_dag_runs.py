@@ -20,8 +20,8 @@ from airflow_s3batch import (
     S3BatchReportOperator,
     s3_batch_job,
 )
+from airflow_s3batch.core.folder.status import JobState
 from airflow_s3batch.core.job import JobStatus
-from airflow_s3batch.core.status import JobState
 from tests.airflow.conftest import DAY, SECRET
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from airflow_s3batch import (
     S3BatchReportOperator,
 )
 from airflow_s3batch.core.errors import InvalidInput, JobConflict, Stopped
-from airflow_s3batch.core.progress import Progress
+from airflow_s3batch.core.running.progress import Progress
 from airflow_s3batch.task import AirflowFailException, ProgressLog
 
 if TYPE_CHECKING:

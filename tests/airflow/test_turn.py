@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_s3batch import CsvManifest, PutObjectTagging, S3BatchHook, S3BatchJobOperator, S3BatchPrepareOperator
+from airflow_s3batch.core.folder.status import JobState
 from airflow_s3batch.core.job import JobStatus
-from airflow_s3batch.core.status import JobState
 from airflow_s3batch.triggers import S3BatchTurnTrigger
 
 try:

@@ -12,8 +12,8 @@ from airflow.sdk import DAG
 
 from airflow_s3batch import CompletionReport, S3BatchJobSensor, S3BatchJobTrigger
 from airflow_s3batch.core.errors import JobFailed, S3BatchError
+from airflow_s3batch.core.folder.status import FailureReason, JobState
 from airflow_s3batch.core.job import JobStatus
-from airflow_s3batch.core.status import FailureReason, JobState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_s3batch.core.errors import InvalidInput
+from airflow_s3batch.core.folder.overrides import Overrides
 from airflow_s3batch.core.limits import FailureThreshold, Limits
-from airflow_s3batch.core.overrides import Overrides
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from airflow_s3batch.core.errors import InvalidInput, JobConflict, ManifestError, ReportError
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import CompletionReport, Job, JobSpec
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.manifest import CsvManifest
 from airflow_s3batch.core.operations import PutObjectTagging
 from airflow_s3batch.core.prepare import prepare
-from airflow_s3batch.core.store import JobFolder
 from tests.core.scripted import OWNER, ScriptedEngine, spec
 from tests.core.test_run import run
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from airflow_s3batch.core.errors import InvalidInput, ManifestError, S3BatchError
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import CompletionReport, Job, JobSpec
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.manifest import FailedObjects, InventoryManifest, ListObjects, Manifest, Objects
 from airflow_s3batch.core.prepare import prepare
 from airflow_s3batch.core.report import complete
 from airflow_s3batch.core.rows import Entry, Outcome
-from airflow_s3batch.core.store import JobFolder
 from tests.core.scripted import OWNER, ScriptedEngine, fails, spec, succeeds
 from tests.core.test_run import run
 

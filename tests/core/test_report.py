@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from airflow_s3batch.core.errors import InvalidInput, JobConflict, PartitionsMissing, ReportError, S3BatchError
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import Job, JobStatus
 from airflow_s3batch.core.report import complete, read_report
 from airflow_s3batch.core.rows import Outcome
-from airflow_s3batch.core.store import JobFolder
 from tests.core.scripted import ScriptedEngine, fails, prepared
 from tests.core.simulated import in_simulated_time
 from tests.core.test_run import every, run

@@ -21,14 +21,14 @@ from airflow_s3batch.core.errors import (
     S3Error,
     Stopped,
 )
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import Job, JobStatus
 from airflow_s3batch.core.operations.base import RUNNING_JOB, RUNNING_NOTES
 from airflow_s3batch.core.prepare import prepare
-from airflow_s3batch.core.progress import Progress
 from airflow_s3batch.core.report import complete, read_report
 from airflow_s3batch.core.rows import Entry, Outcome
 from airflow_s3batch.core.run import run_partition
-from airflow_s3batch.core.store import JobFolder
+from airflow_s3batch.core.running.progress import Progress
 from tests.core.scripted import LIMITS, OWNER, ScriptedEngine, fails, prepared, spec, succeeds
 from tests.core.simulated import in_simulated_time
 

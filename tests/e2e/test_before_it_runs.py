@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_s3batch.core.control.turn import change_priority
 from airflow_s3batch.core.engine import S3, Credentials, S3Access
 from airflow_s3batch.core.location import S3Location
-from airflow_s3batch.core.turn import change_priority
 from demo.lake import BUCKET
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from airflow_s3batch.core.control import Controls
+from airflow_s3batch.core.control.controls import Controls
 from airflow_s3batch.core.engine import S3, Credentials, S3Access, run
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.location import S3Location
-from airflow_s3batch.core.store import JobFolder
 from demo.audit import audit
 
 if TYPE_CHECKING:

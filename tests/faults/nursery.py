@@ -18,9 +18,9 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from airflow_s3batch.core.engine import S3, Credentials, S3Access, run
 from airflow_s3batch.core.errors import JobConflict
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.run import run_partition
-from airflow_s3batch.core.store import JobFolder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_s3batch.core.errors import InvalidInput
+from airflow_s3batch.core.folder.rowset import RowSet
 from airflow_s3batch.core.rows import Entry
-from airflow_s3batch.core.rowset import RowSet
 
 rows = st.lists(st.integers(1, 60))
 

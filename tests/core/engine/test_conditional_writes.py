@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_s3batch.core.documents import Documents
 from airflow_s3batch.core.engine import S3
+from airflow_s3batch.core.folder.documents import Documents
 from airflow_s3batch.core.location import S3Location
 from tests.core.engine.conftest import Run
 from tests.core.engine.flights import limits, to

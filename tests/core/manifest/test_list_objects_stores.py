@@ -6,13 +6,13 @@ import pytest
 
 from airflow_s3batch.core import engine
 from airflow_s3batch.core.engine import S3
+from airflow_s3batch.core.folder.status import utc_now
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.manifest import ListObjects
 from airflow_s3batch.core.manifest.keyspace import KeySpace, Page
 from airflow_s3batch.core.manifest.listing import ObjectListing, VersionListing
 from airflow_s3batch.core.partition import split
 from airflow_s3batch.core.rows import Entry
-from airflow_s3batch.core.status import utc_now
 from tests.core.engine.flights import limits, to
 from tests.core.engine.test_stores import Store, store
 

@@ -17,12 +17,12 @@ from airflow_s3batch.core import engine
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.engine import S3
 from airflow_s3batch.core.errors import ReportError, S3Error
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.operations import CopyObject
 from airflow_s3batch.core.operations.base import RUNNING_NOTES
 from airflow_s3batch.core.operations.multipart import MultipartCopy, part_size
 from airflow_s3batch.core.rows import Outcome
-from airflow_s3batch.core.store import JobFolder
 from airflow_s3batch.testing import Call, MemoryS3
 from tests.core.engine.flights import Naps, entries, fly, in_lists, limits, to
 from tests.core.engine.test_stores import SERVERS, Store

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from airflow_s3batch.core.errors import InvalidInput
-from airflow_s3batch.core.rowset import RowSet
-from airflow_s3batch.core.status import FailureReason
-from airflow_s3batch.core.summary import Summary
+from airflow_s3batch.core.folder.rowset import RowSet
+from airflow_s3batch.core.folder.status import FailureReason
+from airflow_s3batch.core.folder.summary import Summary
 
 __all__ = ["Attempt", "Checkpoint", "Counts", "Halt", "History", "ResultFile", "Span", "Unsettled", "covered_seconds"]
 

@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from airflow_s3batch.core.checkpoint import Checkpoint, History, ResultFile, Span
 from airflow_s3batch.core.errors import JobConflict
+from airflow_s3batch.core.folder.checkpoint import Checkpoint, History, ResultFile, Span
+from airflow_s3batch.core.folder.rowset import RowSet
+from airflow_s3batch.core.folder.store import JobFolder
+from airflow_s3batch.core.folder.tally import Tally
 from airflow_s3batch.core.results import result_rows
 from airflow_s3batch.core.rows import Outcome
-from airflow_s3batch.core.rowset import RowSet
-from airflow_s3batch.core.store import JobFolder
-from airflow_s3batch.core.tally import Tally
 from airflow_s3batch.core.waiting import happens
 
 __all__ = ["Journal"]

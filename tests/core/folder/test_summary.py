@@ -5,10 +5,10 @@ import json
 import pytest
 
 from airflow_s3batch.core.errors import InvalidInput
+from airflow_s3batch.core.folder.summary import JobSummary, Summary, duration
+from airflow_s3batch.core.folder.tally import Failure, Tally
 from airflow_s3batch.core.job import JobStatus
-from airflow_s3batch.core.progress import Meter
-from airflow_s3batch.core.summary import JobSummary, Summary, duration
-from airflow_s3batch.core.tally import Failure, Tally
+from airflow_s3batch.core.running.progress import Meter
 
 TALLY = Tally(
     succeeded=1_234_561,

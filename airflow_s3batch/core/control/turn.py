@@ -14,13 +14,13 @@ from datetime import datetime
 from functools import partial
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.control import list_jobs
+from airflow_s3batch.core.control.controls import list_jobs
 from airflow_s3batch.core.errors import JobConflict
+from airflow_s3batch.core.folder.overrides import Overrides
+from airflow_s3batch.core.folder.status import JobState, utc_now
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import Job, JobStatus, check_priority
 from airflow_s3batch.core.location import S3Location
-from airflow_s3batch.core.overrides import Overrides
-from airflow_s3batch.core.status import JobState, utc_now
-from airflow_s3batch.core.store import JobFolder
 
 __all__ = ["change_priority", "goes_before", "takes_its_turn"]
 

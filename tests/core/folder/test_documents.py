@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_s3batch.core.documents import Documents
 from airflow_s3batch.core.errors import JobConflict, ReportError, S3Error
+from airflow_s3batch.core.folder.documents import Documents
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.testing import MemoryS3
 

@@ -10,9 +10,9 @@ from datetime import datetime
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import JobCancelled, JobConflict, JobFailed, printable
+from airflow_s3batch.core.folder.status import AWAITING, FailureReason, JobState, utc_now
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import Job, JobStatus
-from airflow_s3batch.core.status import AWAITING, FailureReason, JobState, utc_now
-from airflow_s3batch.core.store import JobFolder
 
 __all__ = ["answer", "ask", "expire"]
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from airflow_s3batch.core.confirm import answer
-from airflow_s3batch.core.control import Controls
+from airflow_s3batch.core.control.confirm import answer
+from airflow_s3batch.core.control.controls import Controls
+from airflow_s3batch.core.control.turn import change_priority, goes_before, takes_its_turn
 from airflow_s3batch.core.errors import InvalidInput, JobConflict
+from airflow_s3batch.core.folder.overrides import Overrides
+from airflow_s3batch.core.folder.status import JobState
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import Job, JobStatus
-from airflow_s3batch.core.overrides import Overrides
 from airflow_s3batch.core.prepare import prepare
 from airflow_s3batch.core.report import complete
-from airflow_s3batch.core.status import JobState
-from airflow_s3batch.core.store import JobFolder
-from airflow_s3batch.core.turn import change_priority, goes_before, takes_its_turn
 from tests.core.scripted import ScriptedEngine, spec
 from tests.core.test_run import run
 

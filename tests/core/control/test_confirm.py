@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 
 import pytest
 
-from airflow_s3batch.core.confirm import answer, ask, expire
-from airflow_s3batch.core.control import Controls
+from airflow_s3batch.core.control.confirm import answer, ask, expire
+from airflow_s3batch.core.control.controls import Controls
 from airflow_s3batch.core.errors import (
     InvalidInput,
     JobCancelled,
@@ -18,12 +18,12 @@ from airflow_s3batch.core.errors import (
     ManifestChanged,
     ManifestError,
 )
+from airflow_s3batch.core.folder.status import JobState
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import CompletionReport, Job, JobStatus
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.prepare import prepare, take_up
 from airflow_s3batch.core.report import complete
-from airflow_s3batch.core.status import JobState
-from airflow_s3batch.core.store import JobFolder
 from tests.core.scripted import OWNER, ScriptedEngine, spec
 from tests.core.test_run import run
 

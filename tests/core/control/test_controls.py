@@ -13,7 +13,7 @@ import botocore.session
 import botocore.validate
 import pytest
 
-from airflow_s3batch.core.control import Controls, list_jobs
+from airflow_s3batch.core.control.controls import Controls, list_jobs
 from airflow_s3batch.core.errors import (
     InvalidInput,
     JobCancelled,
@@ -24,6 +24,7 @@ from airflow_s3batch.core.errors import (
     ReportError,
     Stopped,
 )
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import Job, JobStatus
 from airflow_s3batch.core.limits import FailureThreshold, Limits
 from airflow_s3batch.core.location import S3Location
@@ -33,7 +34,6 @@ from airflow_s3batch.core.prepare import prepare
 from airflow_s3batch.core.report import complete, read_report
 from airflow_s3batch.core.rows import Outcome
 from airflow_s3batch.core.run import run_partition
-from airflow_s3batch.core.store import JobFolder
 from tests.core.scripted import OWNER, ScriptedEngine, fails, spec, succeeds
 from tests.core.simulated import in_simulated_time, now
 from tests.core.steady import SteadyEngine, seconds

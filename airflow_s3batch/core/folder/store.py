@@ -29,14 +29,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.checkpoint import Attempt, Checkpoint, ResultFile
-from airflow_s3batch.core.documents import UNWRITABLE, Document, Documents, Listed, each
 from airflow_s3batch.core.errors import JobConflict
+from airflow_s3batch.core.folder.checkpoint import Attempt, Checkpoint, ResultFile
+from airflow_s3batch.core.folder.documents import UNWRITABLE, Document, Documents, Listed, each
+from airflow_s3batch.core.folder.overrides import Overrides
+from airflow_s3batch.core.folder.sign import Sign
+from airflow_s3batch.core.folder.status import JobState
 from airflow_s3batch.core.job import Job
 from airflow_s3batch.core.location import S3Location
-from airflow_s3batch.core.overrides import Overrides
-from airflow_s3batch.core.sign import Sign
-from airflow_s3batch.core.status import JobState
 
 __all__ = ["UNWRITABLE", "JobFolder"]
 

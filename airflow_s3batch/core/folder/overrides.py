@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from airflow_s3batch.core.errors import InvalidInput
+from airflow_s3batch.core.folder.status import iso
 from airflow_s3batch.core.limits import Limits
-from airflow_s3batch.core.status import iso
 
 __all__ = ["Overrides"]
 

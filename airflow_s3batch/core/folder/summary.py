@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_s3batch.core.errors import InvalidInput
+from airflow_s3batch.core.folder.tally import Failure, Tally
 from airflow_s3batch.core.job import JobStatus
-from airflow_s3batch.core.tally import Failure, Tally
 
 __all__ = ["JobSummary", "Summary", "counted", "duration"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from airflow_s3batch.core.summary import duration
+from airflow_s3batch.core.folder.summary import duration
 
 __all__ = ["Meter", "Progress"]
 

@@ -6,8 +6,8 @@ from datetime import datetime, timezone
 import pytest
 
 from airflow_s3batch.core.errors import InvalidInput, JobConflict, ManifestError, ReportError, S3Error
+from airflow_s3batch.core.folder.status import FailureReason, JobState
 from airflow_s3batch.core.job import JobStatus
-from airflow_s3batch.core.status import FailureReason, JobState
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from airflow_s3batch.core.folder.tally import OTHER, Failure, Tally
 from airflow_s3batch.core.rows import Entry, Outcome
-from airflow_s3batch.core.tally import OTHER, Failure, Tally
 from tests.core.scripted import fails
 
 

@@ -15,8 +15,6 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.checkpoint import Counts
-from airflow_s3batch.core.documents import Listed, each
 from airflow_s3batch.core.errors import (
     JobCancelled,
     JobConflict,
@@ -26,12 +24,14 @@ from airflow_s3batch.core.errors import (
     Paused,
     S3BatchError,
 )
+from airflow_s3batch.core.folder.checkpoint import Counts
+from airflow_s3batch.core.folder.documents import Listed, each
+from airflow_s3batch.core.folder.sign import LIVES, Sign
+from airflow_s3batch.core.folder.status import THRESHOLD_PASSED, FailureReason, JobState
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import Job, JobStatus
-from airflow_s3batch.core.lease import Lease
 from airflow_s3batch.core.limits import Allowance
-from airflow_s3batch.core.sign import LIVES, Sign
-from airflow_s3batch.core.status import THRESHOLD_PASSED, FailureReason, JobState
-from airflow_s3batch.core.store import JobFolder
+from airflow_s3batch.core.running.lease import Lease
 from airflow_s3batch.core.waiting import happens, in_time
 
 __all__ = ["Watch", "admit", "alive", "settle_pause"]

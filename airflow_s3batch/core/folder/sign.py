@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_s3batch.core.checkpoint import Counts, Span
 from airflow_s3batch.core.errors import InvalidInput
+from airflow_s3batch.core.folder.checkpoint import Counts, Span
 
 __all__ = ["BEAT", "LIVES", "Sign"]
 

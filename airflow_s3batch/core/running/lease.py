@@ -12,12 +12,12 @@ import dataclasses
 import logging
 import uuid
 
-from airflow_s3batch.core.checkpoint import Attempt
-from airflow_s3batch.core.documents import Document
 from airflow_s3batch.core.errors import JobConflict, Stopped
-from airflow_s3batch.core.sign import LIVES, Sign
-from airflow_s3batch.core.store import JobFolder
-from airflow_s3batch.core.summary import Summary
+from airflow_s3batch.core.folder.checkpoint import Attempt
+from airflow_s3batch.core.folder.documents import Document
+from airflow_s3batch.core.folder.sign import LIVES, Sign
+from airflow_s3batch.core.folder.store import JobFolder
+from airflow_s3batch.core.folder.summary import Summary
 from airflow_s3batch.core.waiting import happens
 
 __all__ = ["Lease", "take"]

@@ -14,18 +14,18 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.checkpoint import Counts, Span, covered_seconds
-from airflow_s3batch.core.documents import each
 from airflow_s3batch.core.errors import InvalidInput, JobConflict, ReportError, S3Error, printable
+from airflow_s3batch.core.folder.checkpoint import Counts, Span, covered_seconds
+from airflow_s3batch.core.folder.documents import each
+from airflow_s3batch.core.folder.overrides import Overrides
+from airflow_s3batch.core.folder.sign import BEAT, LIVES
+from airflow_s3batch.core.folder.status import AWAITING, JobState, utc_now
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import Job, JobStatus
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.location import S3Location
-from airflow_s3batch.core.overrides import Overrides
 from airflow_s3batch.core.report import wind_up
-from airflow_s3batch.core.sign import BEAT, LIVES
-from airflow_s3batch.core.status import AWAITING, JobState, utc_now
-from airflow_s3batch.core.store import JobFolder
-from airflow_s3batch.core.watch import alive, settle_pause
+from airflow_s3batch.core.running.watch import alive, settle_pause
 
 __all__ = ["Controls", "list_jobs"]
 

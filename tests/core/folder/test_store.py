@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
-from airflow_s3batch.core.checkpoint import Attempt, Checkpoint, Counts, Halt, History, ResultFile, Span
-from airflow_s3batch.core.control import list_jobs
+from airflow_s3batch.core.control.controls import list_jobs
 from airflow_s3batch.core.errors import InvalidInput, JobConflict, ReportError, S3Error
+from airflow_s3batch.core.folder.checkpoint import Attempt, Checkpoint, Counts, Halt, History, ResultFile, Span
+from airflow_s3batch.core.folder.rowset import RowSet
+from airflow_s3batch.core.folder.sign import Sign
+from airflow_s3batch.core.folder.status import FailureReason
+from airflow_s3batch.core.folder.store import JobFolder
+from airflow_s3batch.core.folder.summary import Summary
+from airflow_s3batch.core.folder.tally import Tally
 from airflow_s3batch.core.job import CompletionReport, Job
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.manifest import ListObjects
 from airflow_s3batch.core.prepare import prepare
 from airflow_s3batch.core.report import complete
-from airflow_s3batch.core.rowset import RowSet
 from airflow_s3batch.core.run import run_partition
-from airflow_s3batch.core.sign import Sign
-from airflow_s3batch.core.status import FailureReason
-from airflow_s3batch.core.store import JobFolder
-from airflow_s3batch.core.summary import Summary
-from airflow_s3batch.core.tally import Tally
 from airflow_s3batch.testing import MemoryS3
 from tests.core.scripted import OWNER, ScriptedEngine, prepared, spec
 from tests.core.simulated import in_simulated_time, now
