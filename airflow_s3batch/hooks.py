@@ -6,22 +6,23 @@ import contextvars
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.exceptions import AirflowNotFoundException
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.sdk.log import mask_secret
 from botocore import UNSIGNED
+from botocore.config import Config
 
-from airflow_s3batch.core.control.controls import Controls, list_jobs
+from airflow_s3batch.core.control.controls import Controls
+from airflow_s3batch.core.control.listing import list_jobs
 from airflow_s3batch.core.control.turn import change_priority
 from airflow_s3batch.core.engine import S3, Credentials, S3Access, run
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.job import CompletionReport, JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     import boto3.session
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
@@ -88,14 +89,18 @@ class S3BatchHook(AwsBaseHook):
         given = self.conn_config.get_service_endpoint_url("s3")
         # boto3's client merges the connection, the environment and the shared configuration files; it sends nothing.
         meta = session.client("s3", endpoint_url=given, config=self.config, verify=self.verify).meta
-        settings, s3 = meta.config, meta.config.s3 or {}
+        settings, s3, region = meta.config, meta.config.s3 or {}, _region(meta.region_name)
         anonymous = settings.signature_version is UNSIGNED
         return S3Access(
             credentials=_no_credentials if anonymous else _Signers(self._found_credentials(session)),
-            region=_region(meta.region_name),
-            endpoint_url=given or _elsewhere(meta.endpoint_url),
+            region=region,
+            endpoint_url=self._endpoint(session, "s3", region),
+            lambda_endpoint_url=self._endpoint(session, "lambda", region),
             addressing_style=s3.get("addressing_style") or "auto",
             verify=self._verification(session),
+            client_cert=_certificate(settings.client_cert),
+            proxies=settings.proxies,
+            use_accelerate=bool(s3.get("use_accelerate_endpoint")),
             use_dualstack=bool(s3.get("use_dualstack_endpoint") or settings.use_dualstack_endpoint),
             use_fips=bool(settings.use_fips_endpoint),
         )
@@ -219,6 +224,16 @@ class S3BatchHook(AwsBaseHook):
             )
         return found
 
+    def _endpoint(self, session: boto3.session.Session, service: Literal["s3", "lambda"], region: str) -> str | None:
+        """Look up what the connection, the environment or a file configures; None where it is Amazon's own."""
+        given: str | None = self.conn_config.get_service_endpoint_url(service)
+        if given:
+            return given
+        amazons = Config(ignore_configured_endpoint_urls=True)  # type: ignore[call-arg] # the stubs lag behind
+        configs = (self.config, self.config.merge(amazons))
+        found, own = (session.client(service, region, config=config).meta.endpoint_url for config in configs)
+        return None if found == own else str(found)
+
     def _verification(self, session: boto3.session.Session) -> bool | str:
         """Take boto3's order: asked for, the connection's, AWS_CA_BUNDLE or a file's, REQUESTS_CA_BUNDLE."""
         if self.verify is not None:
@@ -268,7 +283,8 @@ def _region(name: str | None) -> str:
     return "us-east-1" if name in {None, "", "aws-global"} else str(name)
 
 
-def _elsewhere(endpoint_url: str) -> str | None:
-    """The endpoint that the environment (AWS_ENDPOINT_URL_S3) or a file configures; None if it is Amazon's own."""
-    host = urlsplit(endpoint_url).hostname or ""
-    return None if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else endpoint_url
+def _certificate(given: str | Sequence[str] | None) -> str | tuple[str, str] | None:
+    if given is None or isinstance(given, str):
+        return given
+    certificate, key = given
+    return certificate, key

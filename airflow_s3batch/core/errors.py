@@ -9,22 +9,25 @@
     ├── ReportError         the report's location can't be written, or the report can't be completed
     │   └── PartitionsMissing   partitions that haven't finished, by their numbers
     ├── JobConflict         the job's folder holds something else than what was asked for
+    │   └── PartitionRuns       partitions are being run, by their numbers
     ├── JobFailed           the job as a whole failed; `reasons` are AWS's FailureReasons
     │   └── JobCancelled        somebody has cancelled it
     ├── Stopped             the run was asked to stop, and everything done so far is saved
     │   └── Paused              because the job is paused: it goes on once it is resumed
     ├── ObjectFailed        one object failed: raised by an operation, becomes the object's row in the report
     └── S3Error             S3 answered a call with an error: `action`, `status`, `code`, `message`
-        └── Unreachable         no usable answer at all: refused, timed out, reset, not HTTP
+        ├── Unreachable         no usable answer at all: refused, timed out, reset, not HTTP
+        └── CredentialsRefused  whatever the object: the credentials have expired, say
 
 A failed *object* is no exception to whoever runs a job: it is an :class:`~airflow_s3batch.core.rows.Outcome`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 __all__ = [
+    "CredentialsRefused",
     "InvalidInput",
     "JobCancelled",
     "JobConflict",
@@ -32,6 +35,7 @@ __all__ = [
     "ManifestChanged",
     "ManifestError",
     "ObjectFailed",
+    "PartitionRuns",
     "PartitionsMissing",
     "Paused",
     "ReportError",
@@ -48,9 +52,22 @@ _LISTED = 20
 
 def printable(text: object, limit: int = _SHOWN) -> str:
     """Make untrusted text safe for one line of a log: control characters escaped, cut at `limit`."""
-    start = str(text)[: limit + 1]
+    start = _text(text)[: limit + 1]
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in start)
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
+def _text(thing: object) -> str:
+    try:
+        return str(thing)
+    except Exception:  # noqa: BLE001 - an exception of somebody's own, say, with a mistake in its __str__
+        return f"a {type(thing).__name__} that can't be told as text"
+
+
+def _named(partitions: Mapping[int, object]) -> str:
+    """``partition 3, rows 301 to 400; partition 5, …``."""
+    shown = [f"partition {number}, {rows}" for number, rows in partitions.items()]
+    return "; ".join(shown if len(shown) <= _LISTED else [*shown[:_LISTED], "…"])
 
 
 class S3BatchError(Exception):
@@ -85,18 +102,18 @@ class ReportError(S3BatchError):
 class PartitionsMissing(ReportError):
     """The report was asked for while partitions have not finished; `partitions` are their numbers.
 
-    `causes` are what kept them from it, as far as they could say so: (code, reason) pairs.
+    `partitions` are given as numbers and what a person knows them by: ``{3: "rows 301 to 400"}``. `causes` are what
+    kept them from it, as far as they could say so: (code, reason) pairs.
     """
 
     def __init__(
-        self, job_id: str, partitions: Iterable[int], expected: int, causes: Iterable[tuple[str, str]] = ()
+        self, job_id: str, partitions: Mapping[int, object], expected: int, causes: Iterable[tuple[str, str]] = ()
     ) -> None:
         self.job_id = job_id
         self.partitions = tuple(partitions)
         self.causes = tuple(dict.fromkeys(causes))
-        shown = ", ".join(map(str, self.partitions[:_LISTED])) + (", …" if len(self.partitions) > _LISTED else "")
         super().__init__(
-            f"job {job_id}: {len(self.partitions)} of {expected} partitions have not finished ({shown}); "
+            f"job {job_id}: {len(self.partitions)} of {expected} partitions have not finished ({_named(partitions)}); "
             + (f"{self.causes[0][0]}: {printable(self.causes[0][1], 256)}; " if self.causes else "")
             + "run them again (in Airflow: clear the failed 'run' tasks with downstream) and the report follows"
         )
@@ -104,6 +121,18 @@ class PartitionsMissing(ReportError):
 
 class JobConflict(S3BatchError):
     """The job's folder holds something else than what was asked for."""
+
+
+class PartitionRuns(JobConflict):
+    """The report was asked for while partitions are being run; `partitions` are as with `PartitionsMissing`."""
+
+    def __init__(self, job_id: str, partitions: Mapping[int, object]) -> None:
+        self.job_id = job_id
+        self.partitions = tuple(partitions)
+        super().__init__(
+            f"job {job_id}: another run of the job is at work on partitions that are missing ({_named(partitions)}); "
+            "its report comes when that has ended; run this again then, if that run writes none"
+        )
 
 
 class JobFailed(S3BatchError):
@@ -165,3 +194,13 @@ class S3Error(S3BatchError):
 
 class Unreachable(S3Error):
     """No usable answer: the connection was refused, reset or timed out, or what came back wasn't HTTP."""
+
+
+class CredentialsRefused(S3Error):
+    """S3 refuses the credentials themselves, also after a look for fresh ones: that says nothing about an object."""
+
+    def __str__(self) -> str:
+        return (
+            f"{super().__str__()} (S3 refuses the credentials, whatever the object: renew the connection's, or set the "
+            "worker's clock if S3 complains of that; then run it again, and it goes on from here)"
+        )

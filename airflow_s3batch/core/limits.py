@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from airflow_s3batch.core.values import Value, known_arguments
 
@@ -38,10 +39,15 @@ class Limits(Value):
     """Most requests a second, all partitions of the job together; None: as many as S3 takes without throttling."""
     retries: int = Field(default=8, ge=0, le=100)
     """How often one object is tried again after a fault that may pass, with full-jitter backoff."""
-    connect_timeout: float = Field(default=10.0, gt=0)
+    connect_timeout: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     """Seconds to open a connection, TLS included."""
-    read_timeout: float = Field(default=60.0, gt=0)
+    read_timeout: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     """Seconds to wait for an answer once a request is sent."""
+
+    @field_validator("requests_per_second")
+    @classmethod
+    def _check_rate(cls, rate: float | None) -> float | None:
+        return None if rate == math.inf else rate  # JSON has no word for the infinite
 
     def to_aws(self) -> dict[str, Any]:
         """The limits as JSON (AWS has none)."""

@@ -31,6 +31,9 @@ def bare_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "REGION",
         "DEFAULT_REGION",
         "CA_BUNDLE",
+        "ENDPOINT_URL",
+        "ENDPOINT_URL_S3",
+        "ENDPOINT_URL_LAMBDA",
     ):
         monkeypatch.delenv(f"AWS_{name}", raising=False)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
@@ -55,6 +58,15 @@ def bare_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"config_kwargs": {"s3": {"addressing_style": "virtual"}}}, {"addressing_style": "virtual"}),
         ({"config_kwargs": {"use_dualstack_endpoint": True}}, {"use_dualstack": True}),
         ({"config_kwargs": {"use_fips_endpoint": True}, "region_name": "us-east-2"}, {"use_fips": True}),
+        ({"config_kwargs": {"s3": {"use_accelerate_endpoint": True}}}, {"use_accelerate": True}),
+        ({"config_kwargs": {"client_cert": "/mine.pem"}}, {"client_cert": "/mine.pem"}),
+        ({"config_kwargs": {"client_cert": ["/mine.pem", "/key.pem"]}}, {"client_cert": ("/mine.pem", "/key.pem")}),
+        ({"config_kwargs": {"proxies": {"https": "proxy:3128"}}}, {"proxies": {"https": "proxy:3128"}}),
+        ({"service_config": {"s3": {"endpoint_url": MINIO}}}, {"lambda_endpoint_url": None}),
+        ({"service_config": {"lambda": {"endpoint_url": MINIO}}}, {"endpoint_url": None, "lambda_endpoint_url": MINIO}),
+        ({"endpoint_url": MINIO}, {"lambda_endpoint_url": MINIO}),
+        ({"region_name": "eusc-de-east-1"}, {"endpoint_url": None, "lambda_endpoint_url": None}),
+        ({"region_name": "us-iso-east-1"}, {"endpoint_url": None, "lambda_endpoint_url": None}),
         ({"verify": False}, {"verify": False}),
         ({"verify": "/etc/ca.pem"}, {"verify": "/etc/ca.pem"}),
     ],
@@ -118,6 +130,42 @@ def test_shared_configuration_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     access = S3BatchHook("lake").access()
 
     assert (access.region, access.endpoint_url, access.addressing_style) == ("eu-west-3", MINIO, "path")
+
+
+PRIVATE = "https://bucket.vpce-1a2b-5e6f.s3.eu-west-1.vpce.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("AWS_ENDPOINT_URL_S3", PRIVATE, (PRIVATE, None)),
+        ("AWS_ENDPOINT_URL", PRIVATE, (PRIVATE, PRIVATE)),
+        ("AWS_ENDPOINT_URL_LAMBDA", MINIO, (None, MINIO)),
+        (
+            "AWS_ENDPOINT_URL_S3",
+            "https://s3.dualstack.eu-west-1.amazonaws.com",
+            ("https://s3.dualstack.eu-west-1.amazonaws.com", None),
+        ),
+    ],
+)
+def test_endpoint_of_the_environment_counts_on_amazons_domain_too(
+    monkeypatch: pytest.MonkeyPatch, connect: Connect, variable: str, value: str, expected: tuple[str | None, ...]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    connect("lake", **KEYS, region_name="eu-west-1")
+
+    access = S3BatchHook("lake").access()
+
+    assert (access.endpoint_url, access.lambda_endpoint_url) == expected
+
+
+def test_connection_may_ignore_the_environments_endpoints(monkeypatch: pytest.MonkeyPatch, connect: Connect) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", MINIO)
+    connect("lake", **KEYS, config_kwargs={"ignore_configured_endpoint_urls": True})
+
+    access = S3BatchHook("lake").access()
+
+    assert (access.endpoint_url, access.lambda_endpoint_url) == (None, None)
 
 
 def test_credentials_that_expire_are_renewed(tmp_path: Path, connect: Connect) -> None:

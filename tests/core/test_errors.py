@@ -61,12 +61,12 @@ def test_a_manifest_error_about_the_file_names_no_row() -> None:
 
 
 def test_missing_partitions_are_named_and_counted() -> None:
-    error = PartitionsMissing("id", range(30), 64)
+    error = PartitionsMissing("id", {number: f"rows {number}" for number in range(30)}, 64)
 
     assert isinstance(error, ReportError)
     assert error.partitions == tuple(range(30))
-    assert "30 of 64 partitions have not finished (0, 1, 2" in str(error)
-    assert "19, …)" in str(error)
+    assert "30 of 64 partitions have not finished (partition 0, rows 0; partition 1, rows 1; " in str(error)
+    assert "partition 19, rows 19; …)" in str(error)
 
 
 def test_a_failed_job_tells_every_reason() -> None:

@@ -16,9 +16,10 @@ from airflow_s3batch.core.calls import RawCalls
 from airflow_s3batch.core.engine.access import Credentials, S3Access
 from airflow_s3batch.core.engine.compile import Compiler, resource_of
 from airflow_s3batch.core.engine.compiled import ETAG, KEY, VERSION, Compiled, Origin
+from airflow_s3batch.core.engine.enquiry import Enquiry
 from airflow_s3batch.core.engine.flight import Flight
 from airflow_s3batch.core.engine.pace import Pace
-from airflow_s3batch.core.engine.retry import Backoff, is_error_inside, is_expired, is_transient, read_error
+from airflow_s3batch.core.engine.retry import Backoff, is_error_inside, is_refused, is_transient
 from airflow_s3batch.core.engine.signing import Signer
 from airflow_s3batch.core.engine.transport import (
     Answer,
@@ -26,11 +27,12 @@ from airflow_s3batch.core.engine.transport import (
     Conversation,
     Fault,
     HttpTransport,
+    InvalidAnswer,
     Reset,
     TimedOut,
     Transport,
 )
-from airflow_s3batch.core.errors import S3Error, Unreachable
+from airflow_s3batch.core.errors import CredentialsRefused, S3Error, Unreachable
 from airflow_s3batch.core.limits import Allowance, Limits
 from airflow_s3batch.core.operations import Operation, RequestOperation
 from airflow_s3batch.core.operations.base import TARGET
@@ -52,12 +54,9 @@ _STALE_MOST = 3
 """How many kept-alive connections in a row may turn out closed before it counts as a fault."""
 # Actions whose 200 can hold an <Error>: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 _ERROR_IN_BODY = frozenset({"CopyObject", "UploadPartCopy", "CompleteMultipartUpload"})
-# What goes on behind a call that wasn't answered in time, so that whoever made it decides about another.
+# What may have been done, or goes on, where no answer came: whoever made the call decides about another.
 _NOT_TWICE = frozenset({"lambda:Invoke"})
-# A HEAD that went to the wrong region is a bare 400.
-_WRONG_REGION = frozenset({"AuthorizationHeaderMalformed", "BadRequest"})
-_REGION_TOLD = re.compile(rb"<Region>([^<]*)</Region>")
-_REGION = re.compile(r"[a-z0-9-]{1,63}")
+_PERHAPS_DONE = (TimedOut, Reset, InvalidAnswer)
 _ANY = re.compile(r"(?s).+")
 _PLAIN = re.compile(r"[!-~]+")
 
@@ -128,9 +127,9 @@ class Route:
 class _Again:
     """Whether one request may be sent again, and what has been tried already."""
 
-    def __init__(self, retries: int, *, patient: bool) -> None:
+    def __init__(self, retries: int, *, final: tuple[type[Fault], ...]) -> None:
         self._retries = retries
-        self._patient = patient
+        self._final = final
         self._stale = 0
         self.faults = 0
         """Attempts that failed in a way that may pass."""
@@ -145,7 +144,7 @@ class _Again:
         if isinstance(fault, Reset) and fault.stale and self._stale < _STALE_MOST:
             self._stale += 1
             return True
-        if isinstance(fault, TimedOut) and not self._patient:
+        if isinstance(fault, self._final):
             return False
         return not (isinstance(fault, ConnectFault) and fault.permanent) and self._one_more()
 
@@ -184,7 +183,8 @@ class S3:
         self._random = random
         self._backoff = Backoff(retries=self._limits.retries)
         self._compiler = Compiler(access, _user_agent())
-        self._credentials: Credentials | None = None
+        self.credentials: Credentials | None = None
+        """What signs requests now."""
         self._regions: dict[str, str] = {}
         self._shapes: dict[str, Route] = {}
         self._renewing = asyncio.Lock()
@@ -193,12 +193,14 @@ class S3:
         """How many answers have come since the start: a sign that S3 is there."""
 
     async def __aenter__(self) -> Self:
-        self._credentials = await asyncio.to_thread(self._access.credentials)
+        self.credentials = await asyncio.to_thread(self._access.credentials)
         self._transport = self._given_transport or HttpTransport(
             verify=self._access.verify,
+            client_cert=self._access.client_cert,
             connect_timeout=self._limits.connect_timeout,
             read_timeout=self._limits.read_timeout,
         )
+        self._enquiry = Enquiry(self._ask, asyncio.get_running_loop().time)
         self._renewer = asyncio.create_task(self._keep_renewing())
         return self
 
@@ -213,7 +215,7 @@ class S3:
 
         Raises:
             InvalidInput: a parameter isn't what botocore's model says.
-            S3Error: S3 refused it; `Unreachable` when no usable answer came.
+            S3Error: S3 refused it; `Unreachable` when no usable answer came, `CredentialsRefused` whatever it was.
         """
         return await self._call(None, action, parameters)
 
@@ -234,9 +236,14 @@ class S3:
 
     async def _call(self, pace: Pace | None, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
         route, fills = self._shaped(action, parameters)
-        patient = action not in _NOT_TWICE
-        answer = _answered(action, parameters, await self.send(route, *fills, pace=pace, patient=patient))
-        return self._compiler.parse(action, answer.status, answer.headers, answer.body)
+        members: dict[str, Any] = {}
+
+        def read(answer: Answer) -> None:
+            members.update(self._compiler.parse(action, answer.status, answer.headers, answer.body))
+
+        final = _PERHAPS_DONE if action in _NOT_TWICE else ()
+        _answered(action, parameters, await self.send(route, *fills, pace=pace, final=final, read=read))
+        return members
 
     async def _post(self, pace: Pace | None, action: str, body: bytes, parameters: dict[str, Any]) -> bytes:
         shape, fills = self._shaped(action, parameters)
@@ -246,7 +253,7 @@ class S3:
             shape.region,
             error_in_body=shape.error_in_body,
         )
-        return _answered(action, parameters, await self.send(route, *fills, pace=pace, patient=False)).body
+        return _answered(action, parameters, await self.send(route, *fills, pace=pace, final=(TimedOut,))).body
 
     def _shaped(self, action: str, parameters: dict[str, Any]) -> tuple[Route, _Fills]:
         """The route of calls of this shape, compiled at the first of them; and what is this one's own."""
@@ -310,14 +317,10 @@ class S3:
         Raises:
             InvalidInput: botocore can't compile the operation.
             Unreachable: connections can't be opened any more; the entries without an outcome have not been done.
+            CredentialsRefused: likewise, since none can be.
         """
         allowance = allowance or Allowance(self._limits.requests_per_second)
         return Flight(self, operation, self._limits.in_flight, allowance).outcomes(entries, stop)
-
-    @property
-    def credentials(self) -> Credentials | None:
-        """What signs requests now."""
-        return self._credentials
 
     @property
     def transport(self) -> Transport:
@@ -334,7 +337,8 @@ class S3:
         *,
         first: Answer | Fault | None = None,
         pace: Pace | None = None,
-        patient: bool = True,
+        final: tuple[type[Fault], ...] = (),
+        read: Callable[[Answer], None] | None = None,
     ) -> Reply:
         """Send one request until it succeeds, can't, or the retries are used up.
 
@@ -346,11 +350,12 @@ class S3:
             etag: the ETag that a condition is about, likewise.
             first: how the first attempt ended, where it has been made already.
             pace: gives the right to each attempt.
-            patient: whether to send again what wasn't answered in time.
+            final: faults after which it is not sent again.
+            read: is shown an answer that says success; raises `InvalidAnswer` if it is none to this request.
         """
         fills = _Fills(key, version, target, etag)
-        again = _Again(self._backoff.retries, patient=patient)
-        result = first if first is not None else await self._attempt(route, fills, pace)
+        again = _Again(self._backoff.retries, final=final)
+        result = first if first is not None else await self._attempt(route, fills, pace, read)
         while True:
             if isinstance(result, Fault):
                 code, message = result.code, str(result)
@@ -359,11 +364,14 @@ class S3:
             elif route.succeeded(result):
                 return Reply(result)
             else:
-                code, message = read_error(result.status, result.body, result.header("x-amzn-errortype"))
-                if again.elsewhere and (region := _named_region(result, code)):
+                anew = not again.as_another
+                code, message = await self._enquiry.why(
+                    route.bucket, result, region=route.region, bodyless=route.bodyless, anew=anew
+                )
+                if again.elsewhere and (region := await self._enquiry.region(route.bucket, result, code)):
                     again.elsewhere = False
                     self._move(route, region)
-                elif again.as_another and is_expired(code):
+                elif again.as_another and is_refused(code):
                     again.as_another = False
                     await self._renew()
                 elif not again.after_error(result.status, code):
@@ -371,20 +379,33 @@ class S3:
             if again.wait:
                 again.wait = False
                 await self._sleep(self._backoff.delay(again.faults - 1, self._random))
-            result = await self._attempt(route, fills, pace)
+            result = await self._attempt(route, fills, pace, read)
 
-    async def _attempt(self, route: Route, fills: _Fills, pace: Pace | None) -> Answer | Fault:
+    async def _attempt(
+        self,
+        route: Route,
+        fills: _Fills,
+        pace: Pace | None = None,
+        read: Callable[[Answer], None] | None = None,
+    ) -> Answer | Fault:
         if pace is not None:
             await pace.wait()
         try:
-            asked = _ask(route.wire(self._credentials, *fills))
-            result: Answer | Fault = await self._transport.converse(route.origin, asked, bodyless=route.bodyless)
+            asked = _ask(route.wire(self.credentials, *fills))
+            answer = await self._transport.converse(route.origin, asked, bodyless=route.bodyless)
             self.answers += 1
+            if read is not None and route.succeeded(answer):
+                read(answer)
+            result: Answer | Fault = answer
         except Fault as fault:
             result = fault
         if pace is not None:
             pace.ended(result)
         return result
+
+    async def _ask(self, action: str, bucket: str) -> Answer | Fault:
+        """One attempt at a call about a bucket."""
+        return await self._attempt(*self._shaped(action, {"Bucket": bucket}))
 
     def _move(self, route: Route, region: str) -> None:
         self._regions[route.bucket] = region
@@ -405,8 +426,8 @@ class S3:
             if clock() - self._renewed < _RENEWED_LASTS:  # another of those in flight was first
                 return
             fresh = await asyncio.to_thread(self._access.credentials)
-            if fresh != self._credentials:
-                self._credentials = fresh
+            if fresh != self.credentials:
+                self.credentials = fresh
             self._renewed = clock()
 
 
@@ -469,21 +490,12 @@ def _answered(action: str, parameters: dict[str, Any], reply: Reply) -> Answer:
     resource = resource_of(parameters)
     if answer is None:
         raise Unreachable(action, resource, status=0, code=code, message=message)
-    raise S3Error(action, resource, status=answer.status, code=code, message=message)
+    kind = CredentialsRefused if is_refused(code) else S3Error
+    raise kind(action, resource, status=answer.status, code=code, message=message)
 
 
 def _ask(request: bytes) -> Conversation[Answer]:
     return (yield request)
-
-
-def _named_region(answer: Answer, code: str) -> str:
-    """The region that a redirect, or a signature refused for its region, names (empty if it is neither)."""
-    if answer.status not in {301, 307} and code not in _WRONG_REGION:
-        return ""
-    found = _REGION_TOLD.search(answer.body)
-    region = answer.header("x-amz-bucket-region") or (found[1].decode("ascii", "replace") if found else "")
-    # It becomes part of a host's name: an answer mustn't choose where requests go.
-    return region if _REGION.fullmatch(region) else ""
 
 
 def _user_agent() -> str:

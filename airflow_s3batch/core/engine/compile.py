@@ -17,10 +17,14 @@ import botocore.exceptions
 import botocore.parsers
 import botocore.session
 from botocore.awsrequest import AWSRequest, HeadersDict
+from botocore.httpsession import ProxyConfiguration
+from botocore.utils import get_environ_proxies
 
 from airflow_s3batch.core.engine.access import S3Access
 from airflow_s3batch.core.engine.compiled import Compiled, Origin
 from airflow_s3batch.core.engine.listing import take_entries
+from airflow_s3batch.core.engine.proxy import Proxy, proxy_at
+from airflow_s3batch.core.engine.transport import InvalidAnswer
 from airflow_s3batch.core.errors import InvalidInput, printable
 
 __all__ = ["Compiler", "resource_of"]
@@ -28,8 +32,24 @@ __all__ = ["Compiler", "resource_of"]
 # What the engine writes itself, or what would differ at every request.
 _DROPPED = frozenset({"user-agent", "content-length", "host", "amz-sdk-invocation-id", "amz-sdk-request", "expect"})
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110's token
+_UNKNOWN = re.compile(r'Unknown parameter in [^:]+: "([^"]+)", must be one of')
+_THIS_BOTOCORE = f"botocore {botocore.__version__}"
+_NEWER = "if AWS has it, install a newer boto3 on the workers"
 _REDIRECTS = 300
-_REGION_PART = 2
+_REGION = re.compile(r"(?:arn:[a-z-]+:lambda:)?([a-z]+(?:-[a-z]+)+-\d+):\d{12}:")
+# What the answer's document is called, of actions whose empty answer would say that nothing is there.
+_ROOTS = {
+    action: re.compile(rb"<(?:[\w.-]+:)?%b[\s/>]" % root)
+    for action, root in {
+        "CreateMultipartUpload": b"InitiateMultipartUploadResult",
+        "GetObjectAcl": b"AccessControlPolicy",
+        "GetObjectTagging": b"Tagging",
+        "ListObjectVersions": b"ListVersionsResult",
+        "ListObjectsV2": b"ListBucketResult",
+    }.items()
+}
+_ROOT_WITHIN = 1024
+_NEXT = {"ListObjectsV2": "NextContinuationToken", "ListObjectVersions": "NextKeyMarker"}
 _URL_ENCODED = ("Prefix", "Delimiter", "StartAfter", "Key", "KeyMarker", "NextKeyMarker")
 _LISTS = ("Contents", "CommonPrefixes", "Versions", "DeleteMarkers")
 
@@ -51,6 +71,11 @@ class _Service(NamedTuple):
     parser: Any
 
 
+class _Client(NamedTuple):
+    builds: Any
+    proxies: ProxyConfiguration
+
+
 class Compiler:
     """Builds requests for one `S3Access`, and reads the answers: S3's, and as ``lambda:Invoke`` other services'."""
 
@@ -58,7 +83,7 @@ class Compiler:
         self._access = access
         self._user_agent = user_agent
         self._session = botocore.session.Session()
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients: dict[tuple[str, str], _Client] = {}
         self._services: dict[str, _Service] = {}
 
     def compile(self, action: str, parameters: dict[str, Any], region: str | None = None) -> Compiled:
@@ -71,20 +96,38 @@ class Compiler:
         model = self._service(service).model
         client = self._client(service, region or _region_of(parameters) or self._access.region)
         if name not in model.operation_names:
-            raise InvalidInput(f"{service} has no action {printable(name)!r}")
-        method: Callable[..., Any] = getattr(client, botocore.xform_name(name))
+            raise InvalidInput(f"{_THIS_BOTOCORE} knows no action {printable(repr(name))} of {service}; {_NEWER}")
+        method: Callable[..., Any] = getattr(client.builds, botocore.xform_name(name))
         try:
             method(**parameters)
         except _Built as built:
-            return self._compiled(action, parameters, built.request)
+            return self._compiled(action, parameters, built.request, client.proxies)
         except botocore.exceptions.MissingDependencyException:  # SigV4A: botocore leaves it to awscrt
             raise _other_signatures(action, parameters, "SigV4A") from None
+        except botocore.exceptions.ParamValidationError as error:
+            raise InvalidInput(f"{action}: {_wrong(str(error.kwargs['report']))}") from None
         except (botocore.exceptions.BotoCoreError, ValueError, TypeError) as error:
             raise InvalidInput(f"{action}: {printable(error, 500)}") from None
         raise AssertionError(f"botocore sent {action} instead of handing it over")
 
     def parse(self, action: str, status: int, headers: list[tuple[str, str]], body: bytes) -> dict[str, Any]:
-        """Read an answer as boto3 would: the action's output members, or ``Error`` from status 300 on."""
+        """Read an answer as boto3 would: the action's output members, or ``Error`` from status 300 on.
+
+        Raises:
+            InvalidAnswer: it is no answer to this action: empty, cut, a portal's page.
+        """
+        if status < _REDIRECTS and (root := _ROOTS.get(action)) and not root.search(body, 0, _ROOT_WITHIN):
+            raise InvalidAnswer(f"the answer is no {action} result, but {len(body)} bytes of something else")
+        try:
+            parsed = self._parsed(action, status, headers, body)
+        except Exception as error:  # noqa: BLE001 - whatever botocore's parser and what it uses come to
+            told = printable(error)
+            raise InvalidAnswer(f"the answer to {action} can't be read: {type(error).__name__}: {told}") from None
+        if parsed.get("IsTruncated") and not parsed.get(_NEXT.get(action, "IsTruncated")):
+            raise InvalidAnswer(f"the answer to {action} is a part, and doesn't tell how to get the next")
+        return parsed
+
+    def _parsed(self, action: str, status: int, headers: list[tuple[str, str]], body: bytes) -> dict[str, Any]:
         service, name = _service_of(action)
         model, parser = self._service(service)
         operation = model.operation_model(name)
@@ -112,19 +155,23 @@ class Compiler:
             self._services[name] = service = _Service(model, parser)
         return service
 
-    def _client(self, service: str, region: str) -> Any:
+    def _client(self, service: str, region: str) -> _Client:
         client = self._clients.get((service, region))
         if client is None:
             access = self._access
-            client = self._session.create_client(
+            builds = self._session.create_client(
                 service,
                 region_name=region,
-                endpoint_url=access.endpoint_url,
+                endpoint_url={"s3": access.endpoint_url, "lambda": access.lambda_endpoint_url}.get(service),
                 # Never used: requests leave botocore unsigned. They only keep it from looking for real ones.
                 aws_access_key_id="placeholder",
                 aws_secret_access_key="placeholder",  # noqa: S106
                 config=botocore.config.Config(
-                    s3={"addressing_style": access.addressing_style, "us_east_1_regional_endpoint": "regional"},
+                    s3={
+                        "addressing_style": access.addressing_style,
+                        "us_east_1_regional_endpoint": "regional",
+                        "use_accelerate_endpoint": access.use_accelerate,
+                    },
                     use_dualstack_endpoint=access.use_dualstack,
                     use_fips_endpoint=access.use_fips,
                     # Without it botocore adds a CRC32 to calls that need none, and some stores refuse it.
@@ -133,11 +180,14 @@ class Compiler:
                     ignore_configured_endpoint_urls=True,  # type: ignore[call-arg] # the stubs lag behind
                 ),
             )
-            client.meta.events.register_first(f"request-created.{service}", _hand_over)
-            self._clients[service, region] = client
+            builds.meta.events.register_first(f"request-created.{service}", _hand_over)
+            proxies = get_environ_proxies(builds.meta.endpoint_url) if access.proxies is None else dict(access.proxies)
+            self._clients[service, region] = client = _Client(builds, ProxyConfiguration(proxies))
         return client
 
-    def _compiled(self, action: str, parameters: dict[str, Any], request: AWSRequest) -> Compiled:
+    def _compiled(
+        self, action: str, parameters: dict[str, Any], request: AWSRequest, proxies: ProxyConfiguration
+    ) -> Compiled:
         prepared = request.prepare()
         url = urlsplit(prepared.url)
         signing = request.context.get("signing", {})
@@ -149,18 +199,18 @@ class Compiler:
                 raise InvalidInput(f"{action}: {printable(name)!r} is no name for an HTTP header")
             if not value.isascii() or not value.isprintable():
                 raise InvalidInput(f"{action}: header {name} only takes printable ASCII, not {printable(value)!r}")
-        tls = url.scheme == "https"
+        tls, proxy = url.scheme == "https", _proxy(proxies, prepared.url)
+        ours = [("user-agent", self._user_agent)]
+        if proxy and proxy.authorization and not tls:  # behind a tunnel it would be S3 that reads it
+            ours.append(("proxy-authorization", proxy.authorization))
         return Compiled(
             action=action,
             resource=resource_of(parameters),
             method=prepared.method,
-            origin=Origin(tls, url.hostname or "", url.port or (443 if tls else 80)),
+            origin=Origin(tls, url.hostname or "", url.port or (443 if tls else 80), proxy),
             path=url.path or "/",
             query=url.query,
-            headers=(
-                *((name, value) for name, value in headers if name not in _DROPPED),
-                ("user-agent", self._user_agent),
-            ),
+            headers=(*((name, value) for name, value in headers if name not in _DROPPED), *ours),
             body=_bytes(prepared.body),
             region=signing.get("region") or request.context.get("client_region") or self._access.region,
             service=signing.get("signing_name") or self._service(_service_of(action)[0]).model.signing_name,
@@ -174,6 +224,18 @@ def resource_of(parameters: dict[str, Any]) -> str:
     return f"s3://{parameters.get('Bucket', '')}/{parameters.get('Key', parameters.get('Prefix', ''))}"
 
 
+def _proxy(configured: ProxyConfiguration, url: str) -> Proxy | None:
+    """The proxy that boto3 would take to the URL."""
+    found = configured.proxy_url_for(url)
+    if not found:
+        return None
+    try:
+        authorization = configured.proxy_headers_for(found).get("Proxy-Authorization", "")
+    except UnicodeEncodeError:
+        raise InvalidInput("proxy: its user and password only take ASCII, percent-encoded in its URL") from None
+    return proxy_at(found, authorization)
+
+
 def _service_of(action: str) -> tuple[str, str]:
     """The service and the name of an action; S3's have no prefix, others do (``lambda:Invoke``)."""
     service, _, name = action.rpartition(":")
@@ -181,9 +243,9 @@ def _service_of(action: str) -> tuple[str, str]:
 
 
 def _region_of(parameters: dict[str, Any]) -> str | None:
-    """The region of a function that is named by its ARN: ``arn:aws:lambda:eu-west-1:123456789012:function:name``."""
-    _, *parts = str(parameters.get("FunctionName", "")).split(":")
-    return parts[2] if len(parts) > _REGION_PART else None
+    """The region in a function's ARN or what AWS calls a partial one: ``eu-west-1:123456789012:function:name``."""
+    found = _REGION.match(str(parameters.get("FunctionName", "")))
+    return found[1] if found else None
 
 
 def _other_signatures(action: str, parameters: dict[str, Any], wanted: str) -> InvalidInput:
@@ -191,6 +253,13 @@ def _other_signatures(action: str, parameters: dict[str, Any], wanted: str) -> I
         f"{action}: {printable(parameters.get('Bucket', ''))} wants {wanted} signatures "
         "(a directory bucket or a multi-region access point); only SigV4 is supported"
     )
+
+
+def _wrong(report: str) -> str:
+    """What botocore says of parameters, with the way out where it may be too old for one."""
+    unknown = ", ".join(map(printable, _UNKNOWN.findall(report)))
+    said = printable(report, 500)
+    return f"{_THIS_BOTOCORE} knows no {unknown}; {_NEWER}. {said}" if unknown else said
 
 
 def _text(value: str | bytes) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import quote
 
+from airflow_s3batch.core.engine.proxy import Proxy
+
 __all__ = ["ETAG", "KEY", "VERSION", "Compiled", "Origin", "encode_key", "encode_version"]
 
 # Placeholders that stand for key, version and ETag while botocore compiles. Random, so that no key can hold one.
@@ -19,13 +21,13 @@ ETAG = f"Etag{secrets.token_hex(12)}"
 
 _CHECKSUMS = ("content-md5", "x-amz-checksum-", "x-amz-sdk-checksum-")
 _RESERVED = re.compile(r"[^A-Za-z0-9/_.~-]")
-_RARE = re.compile(r"[^A-Za-z0-9/_.~=-]").search
+_PLAIN = re.compile(r"[A-Za-z0-9/_.~=-]*").fullmatch
 _ENCODED = {chr(code): f"%{code:02X}" for code in range(128)}
 
 
 def encode_key(key: str) -> str:
     """Percent-encode a key once, as S3 wants it in a path: no slash encoded, no dot segment resolved."""
-    if _RARE(key) is None:
+    if _PLAIN(key):
         return key.replace("=", "%3D")  # year=2026/part-1.parquet, at an eighth of what quote() costs
     if key.isascii():
         return _RESERVED.sub(lambda reserved: _ENCODED[reserved[0]], key)
@@ -43,6 +45,12 @@ class Origin(NamedTuple):
     tls: bool
     host: str
     port: int
+    proxy: Proxy | None = None
+    """Through which; None for straight."""
+
+    def __str__(self) -> str:
+        way = f" (by proxy {self.proxy.host}:{self.proxy.port})" if self.proxy else ""
+        return f"{self.host}:{self.port}{way}"
 
 
 @dataclass(frozen=True)
@@ -69,9 +77,15 @@ class Compiled:
     @property
     def host(self) -> str:
         """The Host header: the port only where it isn't the scheme's own."""
-        tls, host, port = self.origin
+        tls, host, port, _ = self.origin
         host = f"[{host}]" if ":" in host else host
         return host if port == (443 if tls else 80) else f"{host}:{port}"
+
+    @property
+    def target(self) -> str:
+        """What the request line asks for. Of a proxy that is no tunnel, the whole URL."""
+        target = f"{self.path}?{self.query}" if self.query else self.path
+        return f"http://{self.host}{target}" if self.origin.proxy and not self.origin.tls else target
 
     def carrying(self, body: bytes) -> Compiled:
         """The same request with another body, under the checksum that every S3 takes: Content-MD5."""

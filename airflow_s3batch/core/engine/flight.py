@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from airflow_s3batch.core.engine.compiled import Origin
 from airflow_s3batch.core.engine.pace import Pace
+from airflow_s3batch.core.engine.performing import Performing, failed
+from airflow_s3batch.core.engine.retry import is_refused
 from airflow_s3batch.core.engine.transport import Answer, Conversation, Fault
-from airflow_s3batch.core.errors import InvalidInput, ObjectFailed, S3BatchError, S3Error, Unreachable
+from airflow_s3batch.core.errors import CredentialsRefused, InvalidInput, ObjectFailed, S3Error, Unreachable
 from airflow_s3batch.core.limits import Allowance
 from airflow_s3batch.core.operations import BatchOperation, Operation, RequestOperation, StepsOperation
 from airflow_s3batch.core.rows import Entry, Outcome
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from airflow_s3batch.core.engine.client import S3, Route
 
 __all__ = ["Flight"]
-
-log = logging.getLogger(__name__)
 
 _HANDOVER = 2_000
 """Outcomes are handed over in lists of about so many, which makes the hand-over cost nothing an object …"""
@@ -36,9 +36,7 @@ _BACKLOG = 20_000
 _GRACE = 3.0
 """Seconds that requests in flight have to end once the run is stopped; Airflow kills a task 5 s after it asked."""
 
-_MESSAGE_MOST = 1_000
-"""Characters of a message that are kept: those of thousands of objects wait for a checkpoint."""
-
+_new = tuple.__new__  # of a NamedTuple: half of what calling it costs
 _CANCEL_EVERY = 0.1
 """Seconds after which what hasn't ended is cancelled again."""
 
@@ -50,12 +48,12 @@ class Flight:
         self._s3 = s3
         self._operation = operation
         self.pace = Pace(in_flight, allowance, clock=asyncio.get_running_loop().time)
+        self._performing = Performing(s3, s3.paced(self.pace))
         self._low = 0
         """Entries that wait for lanes, at most; more are fed when so many are left."""
         self._routes: dict[tuple[str, bool], Route] = {}
         self._queue: deque[Entry] = deque()
         self._fed = self._stopped = False
-        self._told: set[type[Exception]] = set()
         self._outcomes: list[Outcome] = []
         self._more = asyncio.Event()  # entries are waiting, or none will come
         self._room = asyncio.Event()  # the queue runs low
@@ -68,6 +66,7 @@ class Flight:
 
         Raises:
             Unreachable: connections can't be opened any more.
+            CredentialsRefused: nothing more can succeed.
         """
         self.pace.start()
         feeder = asyncio.create_task(self._feed(entries))
@@ -134,7 +133,7 @@ class Flight:
     def _any_lane(self) -> Coroutine[Any, Any, None]:
         operation = self._operation
         if isinstance(operation, RequestOperation):
-            return self._lane(operation)
+            return self._steps_lane(operation) if operation.in_steps else self._lane(operation)
         if isinstance(operation, StepsOperation):
             return self._steps_lane(operation)
         if isinstance(operation, BatchOperation):
@@ -143,22 +142,21 @@ class Flight:
             f"{type(operation).__qualname__} must be a RequestOperation, a StepsOperation or a BatchOperation"
         )
 
-    async def _steps_lane(self, operation: StepsOperation) -> None:
+    async def _steps_lane(self, operation: StepsOperation | RequestOperation) -> None:
         """Work on one object after the other, until no entry is left."""
-        calls = self._s3.paced(self.pace)
         while await self._waiting():
             entry = self._queue.popleft()
             if len(self._queue) == self._low:
                 self._room.set()
-            self._add(await self._performed([entry], _one(entry, operation.perform(entry, calls))))
+            self._add(await self._performing.one(operation, entry))
 
     async def _batch_lane(self, operation: BatchOperation) -> None:
         """Work on one batch after the other, until no entry is left."""
-        calls, most = self._s3.paced(self.pace), operation.entries_per_request
+        most = operation.entries_per_request
         while await self._waiting(most):
             batch = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
             self._room.set()
-            self._add(await self._performed(batch, operation.perform_many(batch, calls)))
+            self._add(await self._performing.batch(operation, batch))
 
     def _add(self, outcomes: list[Outcome]) -> None:
         self._outcomes += outcomes
@@ -169,14 +167,10 @@ class Flight:
         """Keep one request in flight, as the pace allows, until no entry is left."""
         leg = _Leg()
         while await self._waiting():
-            await self.pace.wait()
-            if not self._queue or self._stopped:
-                self.pace.give_back()
-                continue
             route = self._route(operation, self._queue[0])
             try:
                 await self._s3.transport.converse(
-                    route.origin, self._steadily(operation, leg, route), bodyless=route.bodyless
+                    route.origin, self._steadily(operation, leg, route.origin), bodyless=route.bodyless
                 )
             except Fault as fault:
                 self.pace.ended(fault)
@@ -185,18 +179,28 @@ class Flight:
                 outcome = await self._settle(operation, leg.entry, leg.trouble)
                 self._outcomes.append(outcome)  # not before the await: the list may have been handed over meanwhile
                 leg.entry = leg.trouble = None
+        self.pace.release()
 
-    def _steadily(self, operation: RequestOperation, leg: _Leg, route: Route) -> Conversation[None]:
-        """The way of nearly every object: send, succeed, next. Ends at the first that doesn't, leaving it in `leg`.
+    def _steadily(self, operation: RequestOperation, leg: _Leg, origin: Origin) -> Conversation[None]:
+        """The way of nearly every object: wait for a turn, send, succeed, next.
 
-        Begins with the right to one request, and takes another for every further one.
+        Ends at the first object that doesn't succeed, leaving it in `leg`.
         """
-        s3, pace, queue, low, origin = self._s3, self.pace, self._queue, self._low, route.origin
-        while True:
-            leg.entry = entry = queue.popleft()
+        s3, pace, queue, low = self._s3, self.pace, self._queue, self._low
+        bucket, latest, route = "", False, None
+        while queue and not self._stopped:
+            if not pace.take():
+                yield pace.park
+                continue
+            entry = queue[0]
+            if route is None or entry[1] != bucket or (entry[3] is None) is not latest:
+                route, bucket, latest = self._route(operation, entry), entry[1], entry[3] is None
+            if route.origin != origin:  # another bucket's, or another lane has been redirected
+                pace.give_back()
+                return
+            leg.entry = queue.popleft()
             if len(queue) == low:
                 self._room.set()
-            _, _, key, version, _ = entry
             target = ""
             if route.targeted:
                 try:
@@ -205,7 +209,7 @@ class Flight:
                     leg.trouble = error
                     pace.give_back()
                     return
-            answer = yield route.wire(s3.credentials, key, version or "", target)
+            answer = yield route.wire(s3.credentials, entry[2], entry[3] or "", target)
             s3.answers += 1
             if not route.succeeded(answer):
                 leg.trouble = answer
@@ -214,14 +218,9 @@ class Flight:
             pace.answered()
             leg.entry = None
             # Looked up anew, not kept over the yield: the list may have been handed over in the meantime.
-            self._outcomes.append(Outcome(entry, True, answer.status, "", "Successful"))  # noqa: FBT003
+            self._outcomes.append(_new(Outcome, (entry, True, answer.status, "", "Successful")))
             if len(self._outcomes) >= _HANDOVER:
                 self._ready.set()
-            if not queue or self._stopped:
-                return
-            route = self._route(operation, queue[0])
-            if route.origin != origin or not pace.take():
-                return
 
     async def _waiting(self, enough: int = 1) -> bool:
         """Whether entries wait to be begun: enough of them, or the last ones; False once there will be none."""
@@ -246,7 +245,7 @@ class Flight:
     ) -> Outcome:
         """Retry, follow, renew, rescue: the outcome of an entry whose first attempt didn't succeed."""
         if isinstance(first, ObjectFailed):
-            return Outcome(entry, False, first.http_status, first.code, _short(first.message))  # noqa: FBT003
+            return failed(entry, first.http_status, first.code, first.message)
         route, before = self._route(operation, entry), self._s3.answers
         target = operation.target_for(entry) if route.targeted else ""
         answer, code, message, unreachable = await self._s3.send(
@@ -259,49 +258,10 @@ class Flight:
         if unreachable and self._s3.answers == before:
             # Nobody got through in all that time: S3 is away, and that says nothing about this object.
             raise Unreachable(action, resource, status=0, code=code, message=message)
+        if is_refused(code):
+            raise CredentialsRefused(action, resource, status=status, code=code, message=message)
         error = S3Error(action, resource, status=status, code=code, message=message)
-        (outcome,) = await self._performed([entry], _one(entry, self._rescued(operation, entry, error)))
-        return outcome
-
-    async def _rescued(self, operation: RequestOperation, entry: Entry, error: S3Error) -> str:
-        message = await operation.rescue(entry, error, self._s3.paced(self.pace))
-        if message is None:
-            raise error
-        return message
-
-    def _tell(self, error: Exception) -> None:
-        """Log where an exception that no operation means to raise comes from, once a kind."""
-        if type(error) not in self._told:
-            self._told.add(type(error))
-            log.error("%s failed by an error of its own", type(self._operation).__qualname__, exc_info=error)
-
-    async def _performed(self, entries: list[Entry], performing: Awaitable[list[Outcome]]) -> list[Outcome]:
-        """The outcomes of what an operation does itself to these entries: its failure is that of all of them.
-
-        Raises:
-            Unreachable: nobody got through in all that time.
-            S3BatchError: an operation ends the run (`Stopped`).
-        """
-        before = self._s3.answers
-        try:
-            return await performing
-        except Unreachable as error:
-            if self._s3.answers == before:
-                raise
-            failed = (0, error.code, error.message)
-        except S3Error as error:
-            failed = (error.status, error.code, error.message)
-        except ObjectFailed as error:
-            failed = (error.http_status, error.code, error.message)
-        except InvalidInput as error:
-            failed = (0, "InvalidInput", str(error))
-        except S3BatchError:
-            raise
-        except Exception as error:  # noqa: BLE001 - an operation of somebody's own, which this object was too odd for
-            failed = (0, type(error).__name__, str(error))
-            self._tell(error)
-        status, code, message = failed
-        return [Outcome(entry, False, status, code, _short(message)) for entry in entries]  # noqa: FBT003
+        return await self._performing.rescue(operation, entry, error)
 
 
 async def _let_go(tasks: set[asyncio.Task[None]]) -> None:
@@ -314,18 +274,6 @@ async def _let_go(tasks: set[asyncio.Task[None]]) -> None:
         for task in tasks:
             task.cancel()
         _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_EVERY)
-
-
-async def _one(entry: Entry, performing: Awaitable[object]) -> list[Outcome]:
-    message = await performing
-    if message is not None and not isinstance(message, str):
-        raise ObjectFailed("TypeError", f"the operation returned {type(message).__name__}, not a text")
-    return [Outcome(entry, True, 200, "", _short(message or "Successful"))]  # noqa: FBT003
-
-
-def _short(message: object) -> str:
-    text = str(message)
-    return text if len(text) <= _MESSAGE_MOST else f"{text[: _MESSAGE_MOST - 1]}…"
 
 
 class _Leg:

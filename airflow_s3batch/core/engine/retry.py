@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Backoff", "is_error_inside", "is_expired", "is_throttle", "is_transient", "read_error"]
+__all__ = ["Backoff", "is_error_inside", "is_refused", "is_throttle", "is_transient", "read_error"]
 
 _TRANSIENT_STATUS = frozenset({429, 500, 502, 503, 504})
 _THROTTLE = frozenset(
@@ -31,9 +31,25 @@ _THROTTLE = frozenset(
 )
 # S3's codes that ask for another try under a status which doesn't say so, or inside a 200.
 _TRANSIENT_CODE = _THROTTLE | {"InternalError", "OperationAborted", "RequestTimeout", "ConditionalRequestConflict"}
-_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+# What is about who asks and when, never about an object. Not SignatureDoesNotMatch: stores that encode keys in ways of
+# their own say that about single objects.
+_REFUSED = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "InvalidTokenId",
+        "ProxyAuthenticationRequired",
+        "RequestTimeTooSkewed",
+        "TokenRefreshRequired",
+        "UnrecognizedClientException",
+    }
+)
 
 _TOLD = 200
+_ERROR_MOST = 16 * 1024
+"""Bytes of an answer in which an error is looked for; S3's are some hundred."""
 _ERROR = re.compile(rb"<Error[\s>]")
 _TEXT = rb"(\s*<!\[CDATA\[.*?\]\]>\s*|[^<]*)"
 _CODE = re.compile(rb"<Code>" + _TEXT + rb"</Code>", re.DOTALL)
@@ -65,9 +81,9 @@ def is_throttle(status: int, code: str) -> bool:
     return status in {429, 503} or code in _THROTTLE
 
 
-def is_expired(code: str) -> bool:
-    """Whether fresh credentials would help."""
-    return code in _EXPIRED
+def is_refused(code: str) -> bool:
+    """Whether the credentials are refused, and fresh ones (or a fresh signature) would help."""
+    return code in _REFUSED
 
 
 def is_error_inside(body: bytes) -> bool:
@@ -82,7 +98,8 @@ def read_error(status: int, body: bytes, kind: str = "") -> tuple[str, str]:
     """
     if kind:
         return kind.partition(":")[0], _json_message(body)
-    code, message = _CODE.search(body), _MESSAGE.search(body)
+    head = body[:_ERROR_MOST]
+    code, message = _CODE.search(head), _MESSAGE.search(head)
     told = _plain(message[1]) if message else ""
     if code:
         return _plain(code[1]), told
@@ -113,6 +130,7 @@ _BARE = {
     403: "AccessDenied",
     404: "NotFound",
     405: "MethodNotAllowed",
+    407: "ProxyAuthenticationRequired",
     409: "Conflict",
     412: "PreconditionFailed",
     429: "TooManyRequests",

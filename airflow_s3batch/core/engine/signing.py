@@ -23,7 +23,17 @@ from airflow_s3batch.core.operations.base import TARGET
 __all__ = ["Signer"]
 
 # What botocore leaves out of a signature, since proxies may change it (botocore.auth.SIGNED_HEADERS_BLACKLIST).
-_UNSIGNED = frozenset({"expect", "transfer-encoding", "user-agent", "x-amzn-trace-id", "connection", "content-length"})
+_UNSIGNED = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "proxy-authorization",  # which botocore adds behind the signature
+        "transfer-encoding",
+        "user-agent",
+        "x-amzn-trace-id",
+    }
+)
 _GAPS = re.compile(f"({KEY}|{VERSION}|{TARGET}|{ETAG})")
 # What fills the gaps besides the key's: by their place among `Signer.wire`'s arguments, and how they are written.
 _OTHERS: dict[str, tuple[int, Callable[[str], str]]] = {
@@ -49,22 +59,22 @@ def _canonical_query(query: str) -> str:
 class _Blank:
     """A text with gaps for what is an object's own, filled by one join (a third of what str.replace costs)."""
 
-    __slots__ = ("_keys", "_others", "_pieces")
+    __slots__ = ("_keys", "_others", "key_only", "pieces")
 
     def __init__(self, text: str) -> None:
         pieces = _GAPS.split(text)
-        self._pieces = [piece.encode("ascii") for piece in pieces]
+        self.pieces = [piece.encode("ascii") for piece in pieces]
         self._keys = tuple(at for at, piece in enumerate(pieces) if piece == KEY)
         self._others = tuple((at, *_OTHERS[piece]) for at, piece in enumerate(pieces) if piece in _OTHERS)
+        self.key_only = self._keys == (1,) and not self._others
+        """Whether `pieces[1]` is the only gap, and the key's."""
 
-    def filled(self, key: bytes, others: tuple[str, str, str]) -> bytes:
-        """The text about this key (encoded); and this version, target key and ETag (not yet)."""
-        pieces = self._pieces
+    def fill(self, key: bytes, others: tuple[str, str, str]) -> None:
+        """Make `pieces` be about this key (encoded); and this version, target key and ETag (not yet)."""
         for at in self._keys:
-            pieces[at] = key
+            self.pieces[at] = key
         for at, which, encode in self._others:
-            pieces[at] = encode(others[which]).encode("ascii")
-        return b"".join(pieces)
+            self.pieces[at] = encode(others[which]).encode("ascii")
 
 
 class Signer:
@@ -76,7 +86,8 @@ class Signer:
         self._payload_hash = hashlib.sha256(compiled.body).hexdigest()
         self._second = -1
         self._canonical = self._head = _Blank("")
-        self._to_sign = self._tail = b""
+        self._key_only = False
+        self._to_sign = b""
         self._inner = self._outer = hashlib.sha256()
 
     def wire(self, key: str = "", version: str = "", target: str = "", etag: str = "") -> bytes:
@@ -84,19 +95,22 @@ class Signer:
         second = int(time.time())
         if second != self._second:
             self._prepare(second)
-        encoded, others = encode_key(key).encode("ascii"), (version, target, etag)
-        head = self._head.filled(encoded, others)
-        if self._credentials is None:
-            return head + self._tail
-        inner, outer = self._inner.copy(), self._outer.copy()
-        digest = hashlib.sha256(self._canonical.filled(encoded, others)).hexdigest()
-        inner.update(self._to_sign + digest.encode("ascii"))
-        outer.update(inner.digest())
-        return b"%b%b%b" % (head, outer.hexdigest().encode("ascii"), self._tail)
+        encoded, head, canonical = encode_key(key).encode(), self._head, self._canonical
+        if self._key_only:  # as of nearly every request: filled in place, which saves a tenth
+            head.pieces[1] = canonical.pieces[1] = encoded
+        else:
+            others = (version, target, etag)
+            head.fill(encoded, others)
+            canonical.fill(encoded, others)
+        if self._credentials is not None:
+            inner, outer = self._inner.copy(), self._outer.copy()
+            inner.update(self._to_sign + hashlib.sha256(b"".join(canonical.pieces)).hexdigest().encode())
+            outer.update(inner.digest())
+            head.pieces[-2] = outer.hexdigest().encode()
+        return b"".join(head.pieces)
 
     def _prepare(self, second: int) -> None:
         compiled, credentials = self.compiled, self._credentials
-        target = f"{compiled.path}?{compiled.query}" if compiled.query else compiled.path
         date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         headers = [("host", compiled.host), *compiled.headers]
         if compiled.body or compiled.method in {"PUT", "POST"}:
@@ -108,8 +122,10 @@ class Signer:
                 headers.append(("x-amz-security-token", credentials.token))
             authorization = self._authorize(credentials, date, headers)
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
-        self._head = _Blank(f"{compiled.method} {target} HTTP/1.1\r\n{lines}{authorization}")
-        self._tail = (b"\r\n\r\n" if authorization else b"\r\n") + compiled.body
+        self._head = _Blank(f"{compiled.method} {compiled.target} HTTP/1.1\r\n{lines}{authorization}")
+        self._key_only = self._head.key_only and self._canonical.key_only
+        # Where the signature goes, and what comes behind it.
+        self._head.pieces += [b"", (b"\r\n\r\n" if authorization else b"\r\n") + compiled.body]
         self._second = second
 
     def _authorize(self, credentials: Credentials, date: str, headers: list[tuple[str, str]]) -> str:

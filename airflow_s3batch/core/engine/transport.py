@@ -8,18 +8,19 @@ buffer, since what was read is parsed before the next read.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import math
 import re
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import httptools
 
 from airflow_s3batch.core.engine.compiled import Origin
-from airflow_s3batch.core.errors import InvalidInput, printable
+from airflow_s3batch.core.engine.proxy import ProxyRefused, open_tunnel
+from airflow_s3batch.core.engine.tls import tls_context
 
 __all__ = [
     "Answer",
@@ -28,6 +29,7 @@ __all__ = [
     "Fault",
     "HttpTransport",
     "InvalidAnswer",
+    "Park",
     "Reset",
     "TimedOut",
     "Transport",
@@ -93,7 +95,7 @@ class ConnectFault(Fault):
     def __init__(self, message: str, *, permanent: bool = False) -> None:
         super().__init__(message)
         self.permanent = permanent
-        """Trying again can't help: the certificate isn't trusted."""
+        """Trying again can't help: the certificate isn't trusted, or a proxy refuses."""
 
 
 class Reset(Fault):
@@ -114,13 +116,18 @@ class TimedOut(Fault):
 
 
 class InvalidAnswer(Fault):
-    """What came is not HTTP."""
+    """What came is not HTTP, or no answer to what was asked."""
 
     code = "InvalidResponse"
 
 
-Conversation = Generator[bytes, Answer, T]
+Park = Callable[[Callable[[], object]], object]
+"""Takes what has to be called for a conversation to go on."""
+
+Conversation = Generator[bytes | Park, Answer, T]
 """Yields requests one after the other, is sent the answer of each, and may return something at its end.
+
+Where it has nothing to ask now it yields a `Park`, and goes on when that calls back.
 
 A generator and not a coroutine awaiting each answer: it is resumed right where the answer was parsed, without a future
 and a trip through the event loop an object, which saves a sixth of what an object costs (``benchmarks/transport.py``).
@@ -183,6 +190,12 @@ class _Connection(asyncio.BufferedProtocol):
         self.deadline = self._pool.due
         self._transport.write(request)  # type: ignore[union-attr]
         return self._over
+
+    def _go_on(self, conversation: Conversation[Any]) -> None:
+        """Resume a conversation that had nothing to ask for a while."""
+        if not self._over.done():  # it may have been cancelled meanwhile
+            self._conversation = conversation
+            self._proceed(None)
 
     def expire(self) -> None:
         """What the deadline means: the request in flight has timed out, or the connection has idled for too long."""
@@ -271,15 +284,16 @@ class _Connection(asyncio.BufferedProtocol):
         if not parser.should_keep_alive():
             self.close()
 
-    def _proceed(self, answer: Answer) -> None:
-        """Give the conversation its answer, and send what it says next."""
+    def _proceed(self, answer: Answer | None) -> None:
+        """Give the conversation its answer (None where it has waited), and send what it says next."""
         self._answer = None
         self._head = b""
         self._in_head = self._used = True
         if self._surplus:
             self.close()  # what comes next on this connection can't be trusted
+        conversation: Conversation[Any] = self._conversation  # type: ignore[assignment]
         try:
-            request = self._conversation.send(answer)  # type: ignore[union-attr]
+            said = conversation.send(answer)  # type: ignore[arg-type]
         except StopIteration as end:
             self._end(_End(end.value))
         except BaseException as error:  # noqa: BLE001 - the conversation's own error belongs to who holds it
@@ -287,11 +301,16 @@ class _Connection(asyncio.BufferedProtocol):
             if not self._over.done():
                 self._over.set_exception(error)
         else:
-            if self.closed:
-                self._end(request)
+            if not isinstance(said, bytes):
+                # Nobody's until it goes on: an idle connection, which may be closed like any other.
+                self._conversation = None
+                self.deadline = self._pool.idle_until
+                said(partial(self._go_on, conversation))
+            elif self.closed:
+                self._end(said)
             else:
                 self.deadline = self._pool.due
-                self._transport.write(request)  # type: ignore[union-attr]
+                self._transport.write(said)  # type: ignore[union-attr]
 
     def _end(self, result: bytes | _End) -> None:
         self._conversation = None
@@ -308,13 +327,23 @@ class _Connection(asyncio.BufferedProtocol):
 class HttpTransport:
     """Keep-alive connections to any number of origins, for one event loop."""
 
-    def __init__(self, *, verify: bool | str = True, connect_timeout: float = 10.0, read_timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        *,
+        verify: bool | str = True,
+        client_cert: str | tuple[str, str] | None = None,
+        connect_timeout: float = 10.0,
+        read_timeout: float = 60.0,
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.buffer = memoryview(bytearray(_READ_BUFFER))
         self.read_timeout = read_timeout
         self.due = 0.0
         """When a request sent now has to be answered."""
+        self.idle_until = 0.0
+        """Until when a connection may be used again that falls idle now."""
         self._verify = verify
+        self._client_cert = client_cert
         self._connect_timeout = connect_timeout
         self._idle: dict[Origin, list[_Connection]] = {}
         self._open_now: set[_Connection] = set()
@@ -332,11 +361,7 @@ class HttpTransport:
         Raises:
             Fault: a request got no usable answer.
         """
-        try:
-            said: bytes | _End = next(conversation)
-        except StopIteration as over:  # it had nothing to ask
-            nothing: T = over.value
-            return nothing
+        said = await self._opening(conversation)
         idle = self._idle.setdefault(origin, [])
         while isinstance(said, bytes):
             while idle:
@@ -351,7 +376,7 @@ class HttpTransport:
                 connection.close()
                 raise
             if not connection.closed:
-                connection.deadline = self._ticked + _IDLE_MOST
+                connection.deadline = self.idle_until
                 idle.append(connection)
         value: T = said.value
         return value
@@ -366,8 +391,9 @@ class HttpTransport:
 
     def _sweep(self) -> None:
         """Let what has passed its deadline expire, forget what is closed."""
-        self._ticked = now = self.loop.time()
+        now = self.loop.time()
         self.due = now + self._tick + self.read_timeout
+        self.idle_until = now + _IDLE_MOST
         for connection in self._open_now:
             if connection.deadline < now:
                 connection.expire()
@@ -376,20 +402,32 @@ class HttpTransport:
             idle[:] = [connection for connection in idle if not connection.closed]
         self._sweeper = self.loop.call_later(self._tick, self._sweep)
 
+    async def _opening(self, conversation: Conversation[Any]) -> bytes | _End:
+        """What a conversation says first, once it has something to ask."""
+        try:
+            while not isinstance(said := next(conversation), bytes):
+                going_on = self.loop.create_future()
+                said(partial(_set, going_on))
+                await going_on
+        except StopIteration as over:
+            return _End(over.value)
+        return said
+
     async def _connect(self, origin: Origin) -> _Connection:
         try:
             return await asyncio.wait_for(self._open(origin), self._connect_timeout)
         except asyncio.TimeoutError:
             patience = f"{self._connect_timeout:g} s"
-            raise ConnectFault(f"{origin.host}:{origin.port} not connected within {patience}") from None
+            raise ConnectFault(f"{origin} not connected within {patience}") from None
         except ssl.SSLCertVerificationError as error:
             raise ConnectFault(
-                f"{origin.host}:{origin.port}: TLS certificate refused: {error.verify_message}; "
+                f"{origin}: TLS certificate refused: {error.verify_message}; "
                 "if it is the right server, let verify name its authority's file",
                 permanent=True,
             ) from None
         except OSError as error:
-            raise ConnectFault(f"{origin.host}:{origin.port}: {error.strerror or error}") from None
+            told = f"{origin}: {error.strerror or error}"
+            raise ConnectFault(told, permanent=isinstance(error, ProxyRefused)) from None
 
     async def _open(self, origin: Origin) -> _Connection:
         """Connect to the next of the host's addresses, or to any that takes us."""
@@ -397,13 +435,7 @@ class HttpTransport:
         last: OSError | None = None
         for address in itertools.islice(addresses, count):
             try:
-                _, connection = await self.loop.create_connection(
-                    lambda: _Connection(self),
-                    address,
-                    origin.port,
-                    ssl=self._context() if origin.tls else None,
-                    server_hostname=origin.host if origin.tls else None,
-                )
+                connection = await self._open_at(address, origin)
             except OSError as error:  # noqa: PERF203 - a handful of addresses
                 last = error
             else:
@@ -411,32 +443,30 @@ class HttpTransport:
                 return connection
         raise last or OSError("no address found")
 
+    async def _open_at(self, address: str, origin: Origin) -> _Connection:
+        tls, host, port, proxy = origin
+        if tls and self._tls is None:
+            self._tls = tls_context(verify=self._verify, client_cert=self._client_cert)
+        where: dict[str, Any] = {"host": address, "port": proxy.port if proxy else port}
+        if proxy and tls:
+            where = {"sock": await open_tunnel(proxy, address, host, port)}
+        _, connection = await self.loop.create_connection(
+            lambda: _Connection(self), **where, ssl=self._tls if tls else None, server_hostname=host if tls else None
+        )
+        return connection
+
     async def _resolve(self, origin: Origin) -> tuple[itertools.cycle[str], int]:
         async with self._resolving.setdefault(origin, asyncio.Lock()):
             known = self._addresses.get(origin)
             if known is None or self.loop.time() > known[0]:
-                found = await self.loop.getaddrinfo(origin.host, origin.port, type=1)  # SOCK_STREAM
+                peer = origin.proxy or origin
+                found = await self.loop.getaddrinfo(peer.host, peer.port, type=1)  # SOCK_STREAM
                 unique = list(dict.fromkeys(str(entry[4][0]) for entry in found))
                 known = (self.loop.time() + _ADDRESSES_LAST, itertools.cycle(unique), len(unique))
                 self._addresses[origin] = known
             return known[1], known[2]
 
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            cafile = self._verify if isinstance(self._verify, str) else None
-            try:
-                context = ssl.create_default_context(cafile=cafile)
-            except OSError as error:  # an ssl.SSLError is one, too
-                raise InvalidInput(f"verify: {printable(cafile)} is no file of CA certificates: {error}") from None
-            self._tls = context
-            context.set_alpn_protocols(["http/1.1"])
-            if self._verify is False:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            elif cafile is None:
-                # Where the system has no CA certificates (slim containers), certifi's serve, as for boto3.
-                with contextlib.suppress(ImportError):
-                    import certifi
 
-                    context.load_verify_locations(certifi.where())
-        return self._tls
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -32,7 +32,9 @@ class Naps:
 
 def to(url: str, credentials: Callable[[], Credentials | None] = lambda: KEYS, **options: Any) -> S3Access:
     """Access to the server at this address, buckets in the path."""
-    return S3Access(credentials=credentials, endpoint_url=url, addressing_style="path", **options)
+    return S3Access(
+        credentials=credentials, endpoint_url=url, lambda_endpoint_url=url, addressing_style="path", **options
+    )
 
 
 def limits(**chosen: Any) -> Limits:

@@ -89,10 +89,15 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+# The answers that have to be there, by the queries of their requests.
+ROOTS = {"uploads": "InitiateMultipartUploadResult", "list-type": "ListBucketResult"}
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[ScriptedServer]:
     def script(request: Request) -> Sequence[Step]:
-        return [answer(200, b"<CopyObjectResult/>" if request.header("x-amz-copy-source") else b"")]
+        root = "CopyObjectResult" if request.header("x-amz-copy-source") else ROOTS.get(request.query.partition("=")[0])
+        return [answer(200, f"<{root}/>".encode() if root else b"")]
 
     with ScriptedServer(script) as server:
         yield server
@@ -225,6 +230,51 @@ def test_another_region_is_another_host_and_scope() -> None:
     )
 
     assert (compiled.host, compiled.region) == ("lake.s3.ap-south-1.amazonaws.com", "ap-south-1")
+
+
+@pytest.mark.parametrize(
+    ("function", "region"),
+    [
+        ("thumb", "us-east-1"),
+        ("thumb:PROD", "us-east-1"),
+        ("us-thumb-1:PROD", "us-east-1"),
+        ("function:thumb:PROD", "us-east-1"),
+        ("123456789012:function:thumb", "us-east-1"),
+        ("123456789012:function:thumb:PROD", "us-east-1"),
+        ("eu-west-1:123456789012:function:thumb", "eu-west-1"),
+        ("eu-west-1:123456789012:function:thumb:PROD", "eu-west-1"),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:thumb", "eu-west-1"),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:thumb:PROD", "eu-west-1"),
+        ("arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:thumb", "us-gov-west-1"),
+    ],
+)
+def test_function_is_invoked_in_the_region_that_its_name_has(function: str, region: str) -> None:
+    compiled = Compiler(S3Access(), "tests").compile("lambda:Invoke", {"FunctionName": function})
+
+    assert compiled.host == f"lambda.{region}.amazonaws.com"
+    assert compiled.region == region
+
+
+def test_functions_are_not_looked_for_where_s3_is() -> None:
+    private = "https://bucket.vpce-1a2b.s3.eu-west-1.vpce.amazonaws.com"
+    access = S3Access(region="eu-west-1", endpoint_url=private)
+    with_both = S3Access(region="eu-west-1", endpoint_url=private, lambda_endpoint_url="https://functions.example")
+
+    hosts = [
+        Compiler(one, "tests").compile("lambda:Invoke", {"FunctionName": "thumb"}).host for one in (access, with_both)
+    ]
+
+    assert hosts == ["lambda.eu-west-1.amazonaws.com", "functions.example"]
+
+
+def test_accelerated_buckets_have_a_host_for_it() -> None:
+    compiler = Compiler(S3Access(region="eu-west-1", use_accelerate=True), "tests")
+
+    compiled = compiler.compile("HeadObject", {"Bucket": "lake", "Key": "k"})
+
+    assert (compiled.host, compiled.region) == ("lake.s3-accelerate.amazonaws.com", "eu-west-1")
+    with pytest.raises(InvalidInput, match="S3 Accelerate"):
+        compiler.compile("HeadObject", {"Bucket": "a.lake", "Key": "k"})
 
 
 def test_environment_does_not_bend_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,15 @@ from pydantic import PrivateAttr
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.engine import S3
-from airflow_s3batch.core.errors import InvalidInput, ObjectFailed, S3Error, Unreachable
+from airflow_s3batch.core.errors import (
+    InvalidInput,
+    ManifestError,
+    ObjectFailed,
+    ReportError,
+    S3Error,
+    Stopped,
+    Unreachable,
+)
 from airflow_s3batch.core.operations import (
     OPERATIONS,
     BatchOperation,
@@ -24,6 +32,10 @@ from airflow_s3batch.core.rows import Entry, Outcome
 from tests.core.engine.conftest import Run
 from tests.core.engine.flights import TAG, entries, fly, limits, to
 from tests.servers import Request, ScriptedServer, Step, answer, closed_port, error
+
+
+def good(entry: Entry) -> Outcome:
+    return Outcome(entry, succeeded=True, http_status=200, code="", message="Successful")
 
 
 class Described(StepsOperation):
@@ -163,8 +175,87 @@ def test_an_error_of_an_operation_of_ones_own_fails_its_object_alone(
         "bad": (False, 0, "KeyError", "'bad'"),
         "worse": (False, 0, "KeyError", "'worse'"),
     }
-    (told,) = [record for record in caplog.records if "failed by an error of its own" in record.message]
+    (told,) = [
+        record for record in caplog.records if "failed for s3://lake/bad by an error of its own" in record.message
+    ]
     assert told.exc_info
+
+
+class Speechless(Exception):
+    """Has a mistake of its own."""
+
+    def __str__(self) -> str:
+        raise KeyError("text")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ValueError("line\nbreak"), "ValueError", "line\\nbreak"),
+        (ValueError("x" * 5_000), "ValueError", "x" * 999 + "…"),
+        (SystemExit("bye"), "SystemExit", "bye"),
+        (Speechless(), "Speechless", "a Speechless that can't be told as text"),
+        (ManifestError("s3://lake/m", "is another's"), "ManifestError", "s3://lake/m: is another's"),
+        (InvalidInput("no such thing"), "InvalidInput", "no such thing"),
+        (S3Error("GetObject", "s3://lake/a", status=403, code="AccessDenied", message="no"), "AccessDenied", "no"),
+    ],
+)
+@pytest.mark.parametrize("plain", [False, True])
+def test_whatever_code_of_ones_own_raises_is_its_objects_outcome(
+    run: Run, error: BaseException, code: str, message: str, plain: bool
+) -> None:
+    class Raising(StepsOperation):
+        aws_name: ClassVar[str] = "TestRaising"
+
+        def perform(self, entry: Entry, s3: S3Calls) -> Any:  # noqa: ARG002
+            if plain:  # as of an author who forgets the async
+                raise error
+            return self._fail()
+
+        async def _fail(self) -> str:
+            raise error
+
+    with ScriptedServer(heads) as server:
+        (outcome,) = run(fly(to(server.url), entries(["a"]), Raising()))
+    assert (outcome.succeeded, outcome.code, outcome.message) == (False, code, message)
+
+
+@pytest.mark.parametrize("error", [Stopped("enough"), ReportError("the folder is away")])
+def test_an_operation_can_end_the_run(run: Run, error: Exception) -> None:
+    class Ending(StepsOperation):
+        aws_name: ClassVar[str] = "TestEnding"
+
+        async def perform(self, entry: Entry, s3: S3Calls) -> str:  # noqa: ARG002
+            raise error
+
+    with ScriptedServer(heads) as server, pytest.raises(type(error), match=str(error)):
+        run(fly(to(server.url), entries(["a"]), Ending()))
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        (lambda entries: [good(entry) for entry in reversed(entries)], ""),
+        (lambda entries: [good(entry) for entry in entries[1:]], "OutcomesMissing"),
+        (lambda entries: [good(entry) for entry in (*entries, entries[0])], "OutcomesMissing"),
+        (lambda entries: [good(entry) for entry in (*entries[1:], entries[1])], "OutcomesMissing"),
+        (lambda entries: [good(entry._replace(row=9)) for entry in entries], "OutcomesMissing"),
+        (lambda _: None, "TypeError"),
+    ],
+    ids=["in any order", "one too few", "one too many", "one twice", "of another", "none"],
+)
+def test_a_batch_that_does_not_tell_each_outcome_once_has_failed(run: Run, told: Any, code: str) -> None:
+    class Forgetful(BatchOperation):
+        aws_name: ClassVar[str] = "TestForgetful"
+        entries_per_request: ClassVar[int] = 3
+
+        async def perform_many(self, entries: Sequence[Entry], s3: S3Calls) -> list[Outcome]:  # noqa: ARG002
+            outcomes: list[Outcome] = told(entries)
+            return outcomes
+
+    with ScriptedServer(heads) as server:
+        outcomes = run(fly(to(server.url), entries(["a", "b", "c"]), Forgetful()))
+    assert sorted((outcome.entry.row, outcome.code) for outcome in outcomes) == [(1, code), (2, code), (3, code)]
 
 
 def test_the_run_ends_when_nobody_answers_any_of_the_calls(run: Run) -> None:

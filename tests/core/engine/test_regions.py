@@ -6,14 +6,18 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from airflow_s3batch.core.engine import S3
+from airflow_s3batch.core.engine import S3, S3Access
+from airflow_s3batch.core.engine.compiled import Origin
+from airflow_s3batch.core.engine.transport import Answer, Conversation
 from airflow_s3batch.core.errors import S3Error
 from airflow_s3batch.core.operations import CopyObject
+from airflow_s3batch.core.rows import Outcome
 from tests.core.engine.conftest import Run
-from tests.core.engine.flights import TAG, Naps, entries, fly, in_lists, limits, to
+from tests.core.engine.flights import KEYS, TAG, Naps, entries, fly, in_lists, limits, to
 from tests.servers import Request, ScriptedServer, Step, answer, error, error_body
 
 HOME = "eu-west-3"
@@ -26,6 +30,13 @@ ELSEWHERE = {
     "400 by header": answer(400, error_body("AuthorizationHeaderMalformed"), {"x-amz-bucket-region": HOME}),
     "400 by body": answer(400, error_body("AuthorizationHeaderMalformed", more=f"<Region>{HOME}</Region>")),
     "400 of a HEAD": answer(400, headers={"x-amz-bucket-region": HOME}),
+    "400 of a region to opt in to": answer(
+        400, error_body("IllegalLocationConstraintException"), {"x-amz-bucket-region": HOME}
+    ),
+}
+UNTOLD = {
+    "301": error(301, "PermanentRedirect"),
+    "400 of a region to opt in to": error(400, "IllegalLocationConstraintException"),
 }
 
 
@@ -98,12 +109,47 @@ def test_redirects_in_a_circle_end_in_an_outcome(run: Run) -> None:
     assert len(server.requests) <= 4
 
 
-def test_redirect_that_names_no_region_is_an_outcome(run: Run) -> None:
-    with ScriptedServer(lambda _: [error(301, "PermanentRedirect")]) as server:
-        (outcome,) = run(fly(to(server.url), entries(["a"])))
+@pytest.mark.parametrize("untold", UNTOLD)
+@pytest.mark.parametrize("status", [200, 400, 403])
+def test_region_that_a_redirect_leaves_out_is_asked_for_once_a_bucket(run: Run, untold: str, status: int) -> None:
+    # Whatever S3 answers to HeadBucket, it tells the region.
+    def script(request: Request) -> Sequence[Step]:
+        if request.method == "HEAD":
+            return [answer(status, headers={"x-amz-bucket-region": HOME})]
+        return [OK if region_of(request) == HOME else UNTOLD[untold]]
 
-    assert (outcome.http_status, outcome.code) == (301, "PermanentRedirect")
-    assert len(server.requests) == 1
+    with ScriptedServer(script) as server:
+        outcomes = run(fly(to(server.url), entries(f"k{number}" for number in range(200)), chosen=limits(retries=0)))
+
+    assert all(outcome.succeeded for outcome in outcomes)
+    assert [request.path for request in server.requests if request.method == "HEAD"] == ["/lake"]
+
+
+def test_calls_ask_for_the_region_too(run: Run) -> None:
+    def script(request: Request) -> Sequence[Step]:
+        if request.method == "HEAD":
+            return [answer(403, headers={"x-amz-bucket-region": HOME})]
+        return [OK if region_of(request) == HOME else UNTOLD["301"]]
+
+    async def calls(url: str) -> None:
+        async with S3(to(url), limits(retries=0)) as s3:
+            await asyncio.gather(*(s3.call("GetObject", Bucket="lake", Key=f"k{number}") for number in range(20)))
+
+    with ScriptedServer(script) as server:
+        run(calls(server.url))
+
+    assert [request.path for request in server.requests if request.method == "HEAD"] == ["/lake"]
+
+
+@pytest.mark.parametrize("untold", UNTOLD)
+def test_redirect_whose_region_nobody_tells_is_an_outcome(run: Run, untold: str) -> None:
+    with ScriptedServer(lambda request: [answer(404) if request.method == "HEAD" else UNTOLD[untold]]) as server:
+        outcomes = run(fly(to(server.url), entries(["a", "b", "c"])))
+
+    assert {outcome.code for outcome in outcomes} < {"PermanentRedirect", "IllegalLocationConstraintException"}
+    assert not any(outcome.succeeded for outcome in outcomes)
+    assert [request.method for request in server.requests].count("HEAD") == 1
+    assert len(server.requests) == 4
 
 
 def test_refusal_that_happens_to_name_a_region_is_no_redirect(run: Run) -> None:
@@ -124,7 +170,7 @@ def test_region_that_is_none_is_not_followed(run: Run, named: str) -> None:
         (outcome,) = run(fly(to(server.url), entries(["a"])))
 
     assert (outcome.succeeded, outcome.http_status) == (False, 301)
-    assert len(server.requests) == 1
+    assert [region_of(request) for request in server.requests] == ["us-east-1"] * 2  # the second asks for the region
 
 
 def test_failed_call_names_the_redirect(run: Run) -> None:
@@ -136,3 +182,39 @@ def test_failed_call_names_the_redirect(run: Run) -> None:
     redirect = error(301, "PermanentRedirect", "Use another endpoint.")
     with ScriptedServer(lambda _: [redirect]) as server, pytest.raises(S3Error, match=told):
         run(call(server.url))
+
+
+class Faraway:
+    """A transport whose first answer is a redirect. Remembers where each request went, and for which host it was."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+
+    async def converse(self, origin: Origin, conversation: Conversation[Any], *, bodyless: bool = False) -> Any:  # noqa: ARG002
+        try:
+            said = next(conversation)
+            while True:
+                await asyncio.sleep(0.001)
+                if not isinstance(said, bytes):  # it waits for its turn
+                    said = next(conversation)
+                    continue
+                self.sent.append((origin.host, said.partition(b"\r\nhost: ")[2].partition(b"\r\n")[0].decode()))
+                moved = b"HTTP/1.1 301\r\nx-amz-bucket-region: eu-west-3\r\n\r\n"
+                said = conversation.send(Answer(301, moved) if len(self.sent) == 1 else Answer(200))
+        except StopIteration as end:
+            return end.value
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+def test_lanes_under_way_send_nothing_to_the_old_region_that_was_made_for_the_new_one(run: Run) -> None:
+    async def follow() -> list[Outcome]:
+        access, some = S3Access(credentials=lambda: KEYS), entries(f"key-{n}" for n in range(200))
+        async with S3(access, limits(in_flight=4), transport=faraway, sleep=Naps()) as s3:
+            return [outcome async for done in s3.run(in_lists(some, 50), TAG) for outcome in done]
+
+    faraway = Faraway()
+    assert all(outcome.succeeded for outcome in run(follow()))
+    assert len({origin for origin, _ in faraway.sent}) == 2
+    assert all(origin == host for origin, host in faraway.sent)

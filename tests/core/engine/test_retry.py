@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_s3batch.core.engine.retry import Backoff, is_expired, is_throttle, is_transient, read_error
+from airflow_s3batch.core.engine.retry import Backoff, is_refused, is_throttle, is_transient, read_error
 from airflow_s3batch.core.engine.transport import Answer
 from tests.servers import error_body
 
@@ -41,7 +43,7 @@ def test_jitter_is_full() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "transient", "throttle", "expired"),
+    ("status", "code", "transient", "throttle", "refused"),
     [
         (500, "InternalError", True, False, False),
         (502, "BadGateway", True, False, False),
@@ -57,6 +59,8 @@ def test_jitter_is_full() -> None:
         (409, "ConditionalRequestConflict", True, False, False),
         (400, "ExpiredToken", False, False, True),
         (403, "ExpiredTokenException", False, False, True),
+        (403, "InvalidAccessKeyId", False, False, True),
+        (403, "RequestTimeTooSkewed", False, False, True),
         (403, "AccessDenied", False, False, False),
         (403, "SignatureDoesNotMatch", False, False, False),
         (404, "NoSuchKey", False, False, False),
@@ -68,9 +72,9 @@ def test_jitter_is_full() -> None:
     ],
 )
 def test_what_may_pass_is_tried_again_and_nothing_else(
-    status: int, code: str, transient: bool, throttle: bool, expired: bool
+    status: int, code: str, transient: bool, throttle: bool, refused: bool
 ) -> None:
-    assert (is_transient(status, code), is_throttle(status, code), is_expired(code)) == (transient, throttle, expired)
+    assert (is_transient(status, code), is_throttle(status, code), is_refused(code)) == (transient, throttle, refused)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +162,15 @@ def test_escaped_text_comes_back_as_it_was(code: str, message: str) -> None:
     escaped = message.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
     assert read_error(400, error_body(code, escaped)) == (code, message.strip())
+
+
+@pytest.mark.parametrize("part", [b"<Code><![CDATA[", b"<Code>" + b" " * 50, b"<Message><![CDATA[ ]]>"])
+def test_long_answer_without_an_error_is_left_quickly(part: bytes) -> None:
+    began = time.process_time()
+
+    read_error(400, part * 20_000)
+
+    assert time.process_time() - began < 1.0
 
 
 class TestAnswer:

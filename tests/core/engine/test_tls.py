@@ -3,105 +3,30 @@
 from __future__ import annotations
 
 import datetime as dt
-import ipaddress
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from airflow_s3batch.core.engine import S3
 from airflow_s3batch.core.errors import InvalidInput, Unreachable
+from tests.core.engine.authority import DAY, LOOPBACK, NOW, Authority
 from tests.core.engine.conftest import Run
 from tests.core.engine.flights import Naps, entries, fly, limits, to
 from tests.servers import Move, ScriptedServer, answer
 
-NOW = dt.datetime.now(tz=dt.timezone.utc)
-DAY = dt.timedelta(days=1)
-LOOPBACK = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-CAN_SIGN = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
-
-
-class Authority(NamedTuple):
-    """A certificate authority of the test's own."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-    def issue(self, folder: Path, name: x509.GeneralName, *, until: dt.datetime = NOW + DAY) -> ssl.SSLContext:
-        """A server's context with a certificate for the name."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = certificate_for(key, self.certificate.subject, self.key, until).add_extension(
-            x509.SubjectAlternativeName([name]), critical=False
-        )
-        file = folder / f"server-{key.private_numbers().private_value % 10**9}.pem"
-        file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            + certificate.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
-
-
-def certificate_for(
-    key: ec.EllipticCurvePrivateKey, issuer: x509.Name, signed_by: ec.EllipticCurvePrivateKey, until: dt.datetime
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")]))
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - 3 * DAY)
-        .not_valid_after(until)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signed_by.public_key()), critical=False)
-    )
-
 
 @pytest.fixture(scope="module")
 def authority() -> Authority:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the tests' authority")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - 3 * DAY)
-        .not_valid_after(NOW + DAY)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(CAN_SIGN, critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return Authority(key, certificate)
+    return Authority.founded()
 
 
 @pytest.fixture(scope="module")
 def bundle(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The file of certificates that `verify` names."""
-    file = tmp_path_factory.mktemp("ca") / "ca.pem"
-    file.write_bytes(authority.certificate.public_bytes(serialization.Encoding.PEM))
-    return str(file)
+    return authority.write(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture(scope="module")
@@ -199,3 +124,33 @@ def test_http_to_a_server_that_speaks_https_is_told(run: Run, server: ScriptedSe
 
     assert not outcome.succeeded
     assert outcome.code in {"ConnectionReset", "InvalidResponse"}
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one file", "a file of each"])
+def test_store_that_asks_for_a_certificate_is_shown_ours(
+    run: Run, authority: Authority, bundle: str, tmp_path: Path, apart: bool
+) -> None:
+    certificate = authority.certify(tmp_path, x509.DNSName("worker.example"))
+    shown: str | tuple[str, str] = (str(certificate), str(certificate)) if apart else str(certificate)
+    context = authority.issue(tmp_path, LOOPBACK)
+    context.load_verify_locations(bundle)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    with ScriptedServer(lambda _: [answer()], tls=context) as server:
+        (ours,) = run(fly(to(server.url, verify=bundle, client_cert=shown), entries(["a"])))
+        (without,) = run(fly(to(server.url, verify=bundle), entries(["a"]), chosen=limits(retries=0)))
+
+    assert ours.succeeded
+    assert not without.succeeded
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate\n"], ids=["missing", "empty", "something else"])
+def test_certificate_to_show_that_is_none_is_invalid_input(
+    run: Run, server: ScriptedServer, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "mine.pem"
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(InvalidInput, match=r"client_cert: .*mine\.pem"):
+        run(fly(to(server.url, client_cert=str(file)), entries(["a"])))
