@@ -120,7 +120,7 @@ class Estimate:
 
     def markdown(self) -> str:
         """The estimate as Markdown for Airflow's approval page; what comes from the manifest can't become markup."""
-        facts = [f"| {name} | {_plain(text)} |" for name, text in self._facts()]
+        facts = [f"| {name} | {_code(text) if name in _FOREIGN else _plain(text)} |" for name, text in self._facts()]
         return "\n".join(
             [
                 "| | |",
@@ -277,19 +277,42 @@ def _money(dollars: float | None) -> str:
 
 def _json_lines(document: Any) -> list[str]:
     """A JSON document on several lines, safe to show."""
-    return [printable(line) for line in json.dumps(document, indent=2, ensure_ascii=False).splitlines()]
+    return [printable(line, _JSON_SHOWN) for line in json.dumps(document, indent=2, ensure_ascii=False).splitlines()]
 
 
+_FOREIGN = frozenset({"manifest", "objects"})
+"""Facts in which stands what the manifest says."""
+_BAR = re.compile(r"(\\*)\|")
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown takes as text: no links, tables or HTML come of it."""
+    """Text of ours that Markdown takes as text: no tables or HTML come of it."""
     return _PUNCTUATION.sub(r"\\\1", text)
+
+
+def _code(text: str) -> str:
+    """Anybody's text as inline code in a table's cell.
+
+    GitHub's Markdown makes links of what looks like an address (``www.…``) in all text, however its punctuation is
+    escaped, but not in code: https://github.github.com/gfm/#autolinks-extension-
+    """
+    fence = _fence([text], 1)
+    # A cell ends at a bar, also in code, unless there is a backslash before it; and two of these are none.
+    return f"{fence} {_BAR.sub(_barred, text)} {fence}"
+
+
+def _barred(bar: re.Match[str]) -> str:
+    return f"{2 * bar[1]}\\|"
 
 
 def _block(lines: Iterable[str]) -> list[str]:
     """A code block of these lines, whatever backticks are in them."""
     lines = list(lines)
-    fence = "`" * max(3, 1 + max((len(run) for line in lines for run in re.findall("`+", line)), default=0))
+    fence = _fence(lines, 3)
     return [f"{fence}text", *lines, fence]
+
+
+def _fence(lines: Iterable[str], least: int) -> str:
+    """More backticks than there are in a row in these lines."""
+    return "`" * max(least, 1 + max((len(run) for line in lines for run in re.findall("`+", line)), default=0))

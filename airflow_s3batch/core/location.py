@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from airflow_s3batch.core.errors import InvalidInput, printable
 
-__all__ = ["S3Location", "check_bucket", "is_bucket", "is_template"]
+__all__ = ["S3Location", "check_account", "check_bucket", "is_bucket", "is_template"]
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, plus what older buckets and
 # S3-compatible stores allow (upper case, underscores). An access point's alias is such a name, too.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _BUCKET_ARN = re.compile(r"arn:[^:]+:s3:(?P<region>[^:]*):(?P<account>[^:]*):(?P<resource>.+)")
 
 
@@ -39,6 +40,17 @@ def check_bucket(bucket: str) -> str:
     raise InvalidInput(
         f"{printable(repr(bucket))} is not a bucket name (3 to 255 letters, digits, '.', '-', '_'){hint}"
     )
+
+
+def check_account(account: str) -> str:
+    """Return the number of an AWS account, or the template of one.
+
+    Raises:
+        InvalidInput: it can't be such a number.
+    """
+    if is_template(account) or _ACCOUNT.fullmatch(account):
+        return account
+    raise InvalidInput(f"{printable(repr(account))} is not an AWS account; write its 12 digits")
 
 
 class S3Location(NamedTuple):

@@ -7,7 +7,9 @@ Text that holds a Jinja expression can't be checked before Airflow renders it, s
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Annotated, Any
 
@@ -22,11 +24,15 @@ __all__ = [
     "Text",
     "Value",
     "WholeNumber",
+    "as_create_job_takes",
     "is_reference",
     "known_arguments",
     "one_of",
     "require_rendered",
 ]
+
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class Value(BaseModel):
@@ -125,7 +131,10 @@ def _references(fields: Mapping[str, Any]) -> Iterator[Any]:
 
 def _as_text(given: object) -> object:
     # An Airflow XComArg stands for text that exists only later; its text form is the template that pulls it.
-    return str(given) if is_reference(given) else given
+    given = str(given) if is_reference(given) else given
+    if isinstance(given, str) and not given.isascii() and _SURROGATE.search(given):
+        raise InvalidInput(f"{printable(repr(given))} holds half a character (a surrogate), which no text in UTF-8 can")
+    return given
 
 
 def _as_moment(given: object) -> object:
@@ -138,7 +147,10 @@ def _as_moment(given: object) -> object:
     if isinstance(given, datetime):
         if given.tzinfo is None:
             raise InvalidInput(f"{given.isoformat()} has no time zone; add one (Z for UTC)")
-        return given.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+        try:
+            return given.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+        except OverflowError:
+            raise InvalidInput(f"{given.isoformat()} is not a date and time in UTC: years are 1 to 9999") from None
     return given
 
 
@@ -188,6 +200,21 @@ def one_of(*words: str) -> AfterValidator:
         raise InvalidInput(f"{printable(repr(text))} is none of {', '.join(words)}")
 
     return AfterValidator(check)
+
+
+@contextmanager
+def as_create_job_takes(name: str) -> Iterator[None]:
+    """Read JSON in AWS's words: what Python says of another shape (a text for a list) becomes an error about `name`.
+
+    Raises:
+        InvalidInput: it is of another shape, or wrong otherwise.
+    """
+    try:
+        yield
+    except InvalidInput:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InvalidInput(f"{name}: it isn't what CreateJob takes ({printable(repr(error))})") from error
 
 
 def known_arguments(name: str, arguments: dict[str, Any], known: set[str]) -> dict[str, Any]:

@@ -215,15 +215,15 @@ def test_estimate_is_json() -> None:
     assert told["requests"][0] == {"action": "PutObjectTagging", "times": 3, "dollars": pytest.approx(0.000015)}
 
 
-def made_up(uri: str, value: str = "b") -> Estimate:
+def made_up(uri: str, value: str = "b", **facts: Any) -> Estimate:
     return Estimate(
         job_id="j",
         operation="S3PutObjectTagging",
         parameters={"TagSet": [{"Key": "a", "Value": value}]},
-        manifest="s3://lake/[m](https://evil.example)|<b>.csv",
+        manifest=facts.get("manifest", "s3://lake/manifest.csv"),
         objects=1,
         partitions=1,
-        buckets=("data",),
+        buckets=facts.get("buckets", ("data",)),
         samples=(Sample(1, uri, "v"),),
         requests=(Requests("PutObjectTagging", 1, 0.0),),
         seconds=1.0,
@@ -247,10 +247,36 @@ def test_what_a_manifest_holds_stays_inside_a_code_block(text: str) -> None:
     assert all(line.isprintable() for line in lines)
 
 
-def test_facts_of_the_table_are_no_markup() -> None:
-    (manifest,) = [line for line in made_up("s3://data/x").markdown().split("\n") if line.startswith("| manifest")]
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        # In text GitHub's Markdown makes links of these, whatever stands before their punctuation.
+        ("www.evil.example", "` www.evil.example `"),
+        ("[m](https://evil.example)<b>", "` [m](https://evil.example)<b> `"),
+        ("` www.evil.example", "`` ` www.evil.example ``"),
+        ("``a`b", "``` ``a`b ```"),
+        # What would end the cell, and leave the code open.
+        ("a|www.evil.example", r"` a\|www.evil.example `"),
+        (r"a\|www.evil.example", r"` a\\\|www.evil.example `"),
+        (r"a\b", r"` a\b `"),
+        ("a\n| b", r"` a\n\| b `"),
+    ],
+)
+def test_what_the_manifest_says_is_code_in_the_table(text: str, shown: str) -> None:
+    lines = made_up("s3://data/x", manifest=text, buckets=(text,)).markdown().split("\n")
 
-    assert manifest == r"| manifest | s3\:\/\/lake\/\[m\]\(https\:\/\/evil\.example\)\|\<b\>\.csv |"
+    assert f"| manifest | {shown} |" in lines
+    assert f"| objects | {shown.replace('` ', '` 1 in ', 1)} |" in lines
+
+
+def test_what_is_ours_in_the_table_is_no_markup() -> None:
+    lines = made_up("s3://data/x").markdown().split("\n")
+
+    assert r"| price | \$0\.00\; prices of yours |" in lines
+
+
+def test_parameters_are_shown_to_their_end() -> None:
+    assert "…" not in made_up("s3://data/x", 1_000 * "b").markdown()
 
 
 def test_table_is_lines_that_can_be_printed() -> None:

@@ -227,6 +227,7 @@ def test_the_table_names_members_of_awss_model() -> None:
             "MetadataDirective COPY takes no NewObjectMetadata",
         ),
         (copy_of(NewObjectMetadata={"ContentMD5": "a"}), "unknown ContentMD5"),
+        (copy_of(MetadataDirective="KEEP"), "MetadataDirective 'KEEP' is neither COPY nor REPLACE"),
     ],
 )
 def test_what_is_no_operation_of_ours_is_refused(operation: Any, wrong: str) -> None:
@@ -327,6 +328,8 @@ def test_a_restore_that_s3_refuses_is_refused(arguments: dict[str, Any], wrong: 
         ({"metadata": {"a b": "x"}}, "metadata: 'a b' is no name of user metadata"),
         ({"metadata": {"a": "ü"}}, "metadata: .*is not printable ASCII"),
         ({"metadata": {"a": "x\r\nx-amz-acl: public-read"}}, "metadata: .*is not printable ASCII"),
+        ({"metadata": {"A": "1", "a": "2"}}, "metadata: two names differ in upper and lower case only"),
+        ({"target_prefix": "\ud800"}, "target_prefix: .*half a character"),
         ({"metadata": {"a": "x" * 2048}}, "metadata: 2049 bytes of names and values; S3 takes 2048"),
         ({"content_disposition": "naïve"}, "content_disposition: .*is not printable ASCII"),
         ({"cache_control": ""}, "cache_control"),
@@ -340,7 +343,7 @@ def test_a_restore_that_s3_refuses_is_refused(arguments: dict[str, Any], wrong: 
         ({"lock_retain_until": "2030-01-01T00:00:00Z"}, "lock_mode and lock_retain_until go together"),
         ({"lock_mode": "NONE", "lock_retain_until": "2030-01-01T00:00:00Z"}, "'NONE' is none of"),
         ({"legal_hold": True}, "legal_hold"),
-        ({"canned_acl": "private", "grants": [Grant("READ", id="a")]}, "give either canned_acl or grants"),
+        ({"canned_acl": "private", "grants": [Grant("READ", id="a")]}, "give one of canned_acl, grants and keep_acl"),
         ({"grants": [Grant("WRITE", id="a")]}, "WRITE is no permission on an object"),
         ({"annotations": "KEEP"}, "annotations: 'KEEP' is none of COPY, EXCLUDE"),
         ({"event_hold_days": 36_501}, "event_hold_days: 36501 is not between 1 and 36,500"),
@@ -367,6 +370,22 @@ def test_a_copys_target_may_be_an_access_point() -> None:
 
     assert CopyObject(point).request("source", "k", None)[1]["Bucket"] == point
     assert operation_from_aws(CopyObject(point).to_aws()) == CopyObject(point)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "arn:foo:accesspoint",
+        "arn:aws:s3-object-lambda:eu-west-1:123456789012:accesspoint/point",
+        "arn:aws:s3-outposts:eu-west-1:123456789012:outpost/op-1:accesspoint/point",
+        "arn:aws:s3:eu-west-1:123456789012:accesspoint/point/object/k",
+        "arn:aws:s3:eu-west-1:123456789012:accesspoint/",
+        "arn:aws:s3:eu-west-1::accesspoint/point",
+    ],
+)
+def test_target_that_is_no_buckets_or_access_points_arn_is_refused(target: str) -> None:
+    with pytest.raises(InvalidInput, match="target_bucket"):
+        CopyObject(target)
 
 
 def test_replacing_metadata_by_none_is_read_from_awss_words() -> None:

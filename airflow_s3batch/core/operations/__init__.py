@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.operations.base import OPERATIONS as _DEFINED
+from airflow_s3batch.core.values import as_create_job_takes
 
 if TYPE_CHECKING:
     from airflow_s3batch.core.operations.acl import Grant, PutObjectAcl
@@ -126,4 +127,7 @@ def operation_from_aws(operation: Any) -> Operation:
     found = known.get(name)
     if found is None:
         raise InvalidInput(f"{printable(repr(name))} is not an operation; known are {', '.join(known)}")
-    return found.from_arguments(arguments or {})
+    if not isinstance(arguments, dict):
+        raise InvalidInput(f"{name}: {printable(repr(arguments))} is no JSON object of parameters")
+    with as_create_job_takes(name):
+        return found.from_arguments(arguments)

@@ -8,12 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
+from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.location import is_template
 from airflow_s3batch.core.operations.base import RequestOperation, with_version
 from airflow_s3batch.core.values import Text, Value, known_arguments, one_of
 
-__all__ = ["CannedAcl", "Grant", "PutObjectAcl", "grant_headers"]
+__all__ = ["CannedAcl", "Grant", "PutObjectAcl", "grant_headers", "grants_of", "kept_grants"]
 
 CannedAcl = Annotated[
     Text,
@@ -85,6 +86,16 @@ class Grant(Value):
             raise InvalidInput(f"Grant: {wrong}; got {printable(repr(grant))}") from None
         return cls(permission, **{ours: who})
 
+    @classmethod
+    def from_s3(cls, grant: dict[str, Any]) -> Self:
+        """Build it from a Grant of the S3 API's AccessControlPolicy, as GetObjectAcl tells it.
+
+        Raises:
+            InvalidInput: it isn't one that S3 could have told.
+        """
+        grantee = grant.get("Grantee", {})
+        return cls(grant.get("Permission", ""), id=grantee.get("ID", ""), uri=grantee.get("URI", ""))
+
     def to_s3(self) -> dict[str, Any]:
         """A Grant of the S3 API's AccessControlPolicy."""
         return {"Grantee": {"Type": _TYPES[self.kind], _FIELDS[self.kind]: self.grantee}, "Permission": self.permission}
@@ -104,13 +115,47 @@ def grant_headers(grants: tuple[Grant, ...]) -> dict[str, str]:
     return {name: ", ".join(who) for name, who in headers.items()}
 
 
+def grants_of(name: str, given: Any) -> list[Grant]:
+    """Build grants from AWS's S3Grants; `name` is the operation's.
+
+    Raises:
+        InvalidInput: they aren't such.
+    """
+    if not isinstance(given, (list, tuple)):
+        wrong = f'write grants as [{{"Grantee": …, "Permission": …}}]; got {printable(repr(given))}'
+        raise InvalidInput(f"{name}: {wrong}")
+    return [Grant.from_aws(grant) for grant in given]
+
+
+async def kept_grants(source: dict[str, Any], s3: S3Calls) -> dict[str, str]:
+    """An object's ACL, as parameters of what copies it; none if it is private, as everything new is by itself.
+
+    So nothing is said of ACLs to or from buckets in which they are disabled: objects there are private.
+
+    Args:
+        source: GetObjectAcl's parameters.
+        s3: S3.
+
+    Raises:
+        S3Error: S3 doesn't tell.
+    """
+    told = await s3.call("GetObjectAcl", **source)
+    # WRITE on an object permits nothing, and no object can be created with it:
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html#permissions
+    grants = [Grant.from_s3(grant) for grant in told.get("Grants", ()) if grant.get("Permission") != "WRITE"]
+    owner = told.get("Owner", {}).get("ID")
+    if owner and grants == [Grant("FULL_CONTROL", id=owner)]:
+        return {}
+    return grant_headers(tuple(grants))
+
+
 class PutObjectAcl(RequestOperation):
     """Replace every object's ACL: ``PutObjectAcl("bucket-owner-full-control")``, or with grants.
 
     Args:
         canned: one of S3's canned ACLs.
         grants: instead of `canned`, who may do what.
-        owner: with `grants`, the canonical user id of the objects' owner.
+        owner: with `grants`, the canonical user id of the objects' owner. Alone, it means that nobody else has access.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-put-object-acl.html
     """
@@ -126,9 +171,9 @@ class PutObjectAcl(RequestOperation):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.canned is None) == (not self.grants):
+        if (self.canned and self.grants) or not (self.canned or self.grants or self.owner):
             raise InvalidInput("give either a canned ACL or grants")
-        if bool(self.grants) != bool(self.owner):
+        if bool(self.canned) == bool(self.owner):
             raise InvalidInput("grants need the owner's canonical user id, and only they do")
         return self
 
@@ -155,9 +200,10 @@ class PutObjectAcl(RequestOperation):
         known_arguments(cls.__name__, arguments, {"AccessControlPolicy"})
         policy = arguments.get("AccessControlPolicy") or {}
         known_arguments(cls.__name__, policy, {"CannedAccessControlList", "AccessControlList"})
-        acl = policy.get("AccessControlList") or {}
+        acl = known_arguments(cls.__name__, policy.get("AccessControlList") or {}, {"Owner", "Grants"})
+        owner = known_arguments(cls.__name__, acl.get("Owner") or {}, {"ID", "DisplayName"})
         return cls(
             policy.get("CannedAccessControlList"),
-            grants=[Grant.from_aws(grant) for grant in acl.get("Grants") or ()],
-            owner=(acl.get("Owner") or {}).get("ID", ""),
+            grants=grants_of(cls.__name__, acl.get("Grants") or ()),
+            owner=owner.get("ID", ""),
         )

@@ -13,6 +13,7 @@ import importlib
 import secrets
 from collections.abc import Collection, Sequence
 from contextvars import ContextVar
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import model_validator
@@ -27,6 +28,7 @@ __all__ = [
     "OPERATIONS",
     "RUNNING_JOB",
     "RUNNING_NOTES",
+    "RUNNING_SINCE",
     "TARGET",
     "BatchOperation",
     "Notes",
@@ -44,6 +46,9 @@ TARGET = f"Target{secrets.token_hex(12)}"
 
 RUNNING_JOB: ContextVar[str] = ContextVar("RUNNING_JOB", default="")
 """The id of the job that runs here, for what an operation tells others."""
+
+RUNNING_SINCE: ContextVar[datetime | None] = ContextVar("RUNNING_SINCE", default=None)
+"""When that job was created, by the clock of whoever prepared it; None where no job runs."""
 
 
 class Notes(Protocol):
@@ -133,17 +138,31 @@ class Operation(Value):
 
     @property
     def manifest_columns(self) -> tuple[str, ...]:
-        """Columns of the manifest that it wants to see, by S3 Inventory's names: its entries are `FactualEntry`s then.
+        """Columns of the manifest that it wants to see, by S3 Inventory's names.
 
-        Prepare refuses a manifest that has none of them.
+        Its entries are `FactualEntry`s where the manifest has any of them.
         """
         return ()
 
+    columns_needed: ClassVar[bool] = True
+    """Whether prepare refuses a manifest that has none of `manifest_columns`."""
+
     def check_columns(self, found: Collection[str]) -> None:
-        """See whether these of `manifest_columns`, at least one, are enough; prepare asks before it reads the rows.
+        """See whether these of `manifest_columns`, at least one, are enough.
+
+        Prepare asks before it reads the rows, if they are needed.
 
         Raises:
             InvalidInput: they aren't.
+        """
+
+    def check_job(self, rows: int, buckets: Sequence[str], now: datetime) -> None:
+        """See whether it can be done to so many objects, of these buckets, at this time.
+
+        Prepare asks once it has read the manifest.
+
+        Raises:
+            InvalidInput: it can't.
         """
 
     def rows_in_flight(self, in_flight: int) -> int:
@@ -186,6 +205,18 @@ class RequestOperation(Operation):
         """The S3 API action and its parameters (as boto3 takes them) for one object.
 
         A key that isn't the object's own, or with more than constants around it, is said by `TARGET`.
+        """
+        raise NotImplementedError
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether its parameters ask for more than that one request an object, so that `perform` does it instead."""
+        return False
+
+    async def perform(self, entry: Entry, s3: S3Calls) -> str:
+        """Do it to one object, where `in_steps`.
+
+        Returns and raises what `StepsOperation.perform` does.
         """
         raise NotImplementedError
 

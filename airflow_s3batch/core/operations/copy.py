@@ -10,7 +10,7 @@ from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import S3Error
 from airflow_s3batch.core.operations.base import RequestOperation
 from airflow_s3batch.core.operations.copying import Copying, CopyOptions
-from airflow_s3batch.core.operations.multipart import copied_in_parts
+from airflow_s3batch.core.operations.multipart import copied, copied_in_parts
 from airflow_s3batch.core.rows import Entry
 
 __all__ = ["CopyObject"]
@@ -20,8 +20,8 @@ class CopyObject(Copying, RequestOperation):
     """Copy every object to a bucket: ``CopyObject("archive", target_prefix="2026/", storage_class="GLACIER_IR")``.
 
     An object keeps its key, behind `target_prefix`, unless `target_key` says otherwise. What isn't given is copied
-    (metadata, tags) or is the target bucket's default (class, encryption, lock); ACLs aren't copied. An object of up to
-    5 GB is one request; a larger one is copied by a multipart upload.
+    (metadata, tags) or is the target bucket's default (class, encryption, lock); ACLs are copied with `keep_acl` only.
+    An object of up to 5 GB is one request; a larger one is copied by a multipart upload.
 
     Args:
         target_bucket: name, ARN, or access point ARN of the bucket.
@@ -43,6 +43,7 @@ class CopyObject(Copying, RequestOperation):
         event_hold: ``ON`` or ``OFF``.
         event_hold_days, event_hold_years: how long the copies stay locked after that, by one of the two.
         canned_acl, grants: the copies' ACL, one or the other.
+        keep_acl: instead, each copy gets its source's ACL, which takes a request more an object.
         checksum_algorithm: which checksum S3 computes for the copies.
         modified_since, unmodified_since: copy only objects changed since, or not since; others fail
             (PreconditionFailed).
@@ -64,6 +65,22 @@ class CopyObject(Copying, RequestOperation):
     def request(self, bucket: str, key: str, version: str | None) -> tuple[str, dict[str, Any]]:
         """One CopyObject."""
         return "CopyObject", self.copy_request(bucket, key, version, self.target_in_request(bucket, key))
+
+    def requests(self, bucket: str, key: str, version: str | None) -> list[tuple[str, dict[str, Any]]]:
+        """One CopyObject; with `keep_acl` a GetObjectAcl before."""
+        return [*self.acl_requests(bucket, key, version), self.request(bucket, key, version)]
+
+    @property
+    def in_steps(self) -> bool:
+        """With `keep_acl`."""
+        return bool(self.keep_acl)
+
+    async def perform(self, entry: Entry, s3: S3Calls) -> str:
+        """Read the source's ACL, and copy with it."""
+        _, bucket, key, version, _ = entry
+        copy = self.copy_request(bucket, key, version, self.target_for(entry))
+        _, message = await copied(entry.row, copy | await self.acl_kept(bucket, key, version, s3), s3)
+        return message
 
     async def rescue(self, entry: Entry, error: S3Error, s3: S3Calls) -> str | None:
         """Copy in parts what S3 has refused as too large for one request."""

@@ -11,10 +11,12 @@ from urllib.parse import quote, urlencode
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from typing_extensions import Self, Unpack
 
+from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.location import is_template
-from airflow_s3batch.core.operations.acl import CannedAcl, Grant, grant_headers
+from airflow_s3batch.core.operations.acl import CannedAcl, Grant, grant_headers, grants_of, kept_grants
 from airflow_s3batch.core.operations.base import with_version
+from airflow_s3batch.core.operations.retention import require_future
 from airflow_s3batch.core.operations.tagging import check_tags, tag_set, tags_of
 from airflow_s3batch.core.operations.target_key import Targeted
 from airflow_s3batch.core.values import Flag, Moment, Text, WholeNumber, known_arguments, one_of
@@ -72,10 +74,11 @@ _HELD = {
     "event_hold_days": ("Days", 36_500, "ObjectLockEventHoldDurationDays"),
     "event_hold_years": ("Years", 100, "ObjectLockEventHoldDurationYears"),
 }
+_CHOSEN = {"keep_acl": "KeepAcl", "requester_pays": "RequesterPays"}
 _NAMES = (
     {aws for aws, _ in _PLAIN.values()}
     | {"MetadataDirective", "NewObjectMetadata", "NewObjectTagging"}
-    | {"AccessControlGrants", "RequesterPays", "ObjectLockEventHoldDuration", "Overwrite"}
+    | {*_CHOSEN.values(), "AccessControlGrants", "ObjectLockEventHoldDuration", "Overwrite"}
 )
 
 
@@ -107,6 +110,7 @@ class CopyOptions(TypedDict, total=False):
     event_hold_years: int | str | None
     canned_acl: str | None
     grants: Sequence[Grant]
+    keep_acl: bool | str
     checksum_algorithm: str | None
     modified_since: datetime | str | None
     unmodified_since: datetime | str | None
@@ -139,6 +143,7 @@ class Copying(Targeted):
     event_hold_years: WholeNumber | None = None
     canned_acl: CannedAcl | None = None
     grants: tuple[Grant, ...] = ()
+    keep_acl: Flag = False
     checksum_algorithm: ChecksumAlgorithm | None = None
     modified_since: Moment | None = None
     unmodified_since: Moment | None = None
@@ -164,6 +169,8 @@ class Copying(Targeted):
             if not is_template(name) and not _METADATA_NAME.fullmatch(name):
                 raise InvalidInput(f"{printable(repr(name))} is no name of user metadata (a header's name)")
             _for_header(value)
+        if len({name.lower() for name in metadata or {}}) < len(metadata or {}):
+            raise InvalidInput("two names differ in upper and lower case only, which headers don't")
         size = sum(len(name) + len(value) for name, value in (metadata or {}).items())
         if size > _METADATA_BYTES:
             raise InvalidInput(f"{size} bytes of names and values; S3 takes {_METADATA_BYTES}")
@@ -187,10 +194,19 @@ class Copying(Targeted):
                 raise InvalidInput(f"{ours}: {number} is not between 1 and {most:,}")
         if self.event_hold_days is not None and self.event_hold_years is not None:
             raise InvalidInput("give event_hold_days or event_hold_years, not both")
-        if self.canned_acl and self.grants:
-            raise InvalidInput("give either canned_acl or grants")
+        if sum(map(bool, (self.canned_acl, self.grants, self.keep_acl))) > 1:
+            raise InvalidInput("give one of canned_acl, grants and keep_acl")
         grant_headers(self.grants)
         return self
+
+    def check_job(self, rows: int, buckets: Sequence[str], now: datetime) -> None:
+        """See that not all copies have the same key, and that they can be locked.
+
+        Raises:
+            InvalidInput: they have, or the date has passed.
+        """
+        super().check_job(rows, buckets, now)
+        require_future("lock_retain_until", self.lock_retain_until, now)
 
     def copy_request(self, bucket: str, key: str, version: str | None, target_key: str) -> dict[str, Any]:
         """CopyObject's parameters for one object."""
@@ -214,8 +230,24 @@ class Copying(Targeted):
             parameters["IfNoneMatch"] = "*"
         return parameters | grant_headers(self.grants)
 
+    def acl_requests(self, bucket: str, key: str, version: str | None) -> list[tuple[str, dict[str, Any]]]:
+        """What `acl_kept` asks S3."""
+        return [("GetObjectAcl", self._about(bucket, key, version))] if self.keep_acl else []
+
+    async def acl_kept(self, bucket: str, key: str, version: str | None, s3: S3Calls) -> dict[str, str]:
+        """CopyObject's parameters for the source's ACL, with `keep_acl`; else none.
+
+        Raises:
+            S3Error: S3 doesn't tell the ACL.
+        """
+        return await kept_grants(self._about(bucket, key, version), s3) if self.keep_acl else {}
+
+    def _about(self, bucket: str, key: str, version: str | None) -> dict[str, Any]:
+        payer = {"RequestPayer": "requester"} if self.requester_pays else {}
+        return with_version({"Bucket": bucket, "Key": key, **payer}, version)
+
     def arguments(self) -> dict[str, Any]:
-        """AWS's S3CopyObjectOperation, and what is ours: TargetKey, StripKeyPrefix, KeyPattern, Overwrite."""
+        """AWS's S3CopyObjectOperation, and what is ours: TargetKey, StripKeyPrefix, KeyPattern, KeepAcl, Overwrite."""
         arguments = self.target_arguments()
         arguments |= {aws: getattr(self, ours) for ours, (aws, _) in _PLAIN.items() if getattr(self, ours) is not None}
         new = {aws: getattr(self, ours) for ours, (aws, _) in _CONTENT.items() if getattr(self, ours) is not None}
@@ -234,8 +266,7 @@ class Copying(Targeted):
             arguments["ObjectLockEventHoldDuration"] = held
         if self.grants:
             arguments["AccessControlGrants"] = [grant.to_aws() for grant in self.grants]
-        if self.requester_pays:
-            arguments["RequesterPays"] = self.requester_pays
+        arguments |= {aws: getattr(self, ours) for ours, aws in _CHOSEN.items() if getattr(self, ours)}
         if self.overwrite != self._overwrites_untold():
             arguments["Overwrite"] = self.overwrite
         return arguments
@@ -253,21 +284,30 @@ class Copying(Targeted):
         tagging = arguments.get("NewObjectTagging")
         held = arguments.get("ObjectLockEventHoldDuration") or {}
         known_arguments(cls.__name__, held, {aws for aws, _, _ in _HELD.values()})
-        metadata = new.get("UserMetadata")
-        if arguments.get("MetadataDirective") == "COPY" and new.keys() - {"SSEAlgorithm"}:
-            raise InvalidInput(f"{cls.__name__}: MetadataDirective COPY takes no NewObjectMetadata; use REPLACE")
-        if arguments.get("MetadataDirective") == "REPLACE" and not new.keys() - {"SSEAlgorithm"}:
-            metadata = {}
         fields: dict[str, Any] = cls.target_fields(arguments)
         fields |= {ours: arguments.get(aws) for ours, (aws, _) in _PLAIN.items()}
         fields |= {ours: new.get(aws) for ours, (aws, _) in _CONTENT.items()}
         fields |= {ours: held.get(aws) for ours, (aws, _, _) in _HELD.items()}
         return cls(
             **fields,
-            metadata=metadata,
+            metadata=_user_metadata(cls.__name__, arguments.get("MetadataDirective"), new),
             tags=None if tagging is None else tags_of(cls.__name__, tagging),
             encryption=new.get("SSEAlgorithm"),
-            grants=[Grant.from_aws(grant) for grant in arguments.get("AccessControlGrants") or ()],
-            requester_pays=arguments.get("RequesterPays", False),
+            grants=grants_of(cls.__name__, arguments.get("AccessControlGrants") or ()),
+            **{ours: arguments.get(aws, False) for ours, aws in _CHOSEN.items()},
             overwrite=arguments.get("Overwrite", cls._overwrites_untold()),
         )
+
+
+def _user_metadata(name: str, directive: object, new: Mapping[str, Any]) -> Any:
+    """The user metadata that AWS's directive and NewObjectMetadata ask for; None for the source's.
+
+    Raises:
+        InvalidInput: they contradict each other, or there is no such directive.
+    """
+    replaces = bool(new.keys() - {"SSEAlgorithm"})
+    if directive not in (None, "COPY", "REPLACE"):  # no set: a list, say, has no hash
+        raise InvalidInput(f"{name}: MetadataDirective {printable(repr(directive))} is neither COPY nor REPLACE")
+    if directive == "COPY" and replaces:
+        raise InvalidInput(f"{name}: MetadataDirective COPY takes no NewObjectMetadata; use REPLACE")
+    return {} if directive == "REPLACE" and not replaces else new.get("UserMetadata")

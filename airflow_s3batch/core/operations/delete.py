@@ -11,7 +11,7 @@ from pydantic import PrivateAttr
 from typing_extensions import Self
 
 from airflow_s3batch.core.calls import RawCalls, S3Calls
-from airflow_s3batch.core.errors import InvalidInput, S3Error, Unreachable, printable
+from airflow_s3batch.core.errors import CredentialsRefused, InvalidInput, S3Error, Unreachable, printable
 from airflow_s3batch.core.operations.base import BatchOperation, with_version
 from airflow_s3batch.core.operations.delete_xml import Name, fits, refusals, written
 from airflow_s3batch.core.rows import Entry, Outcome
@@ -178,6 +178,8 @@ class _Deletion:
             some = names[at : at + self._size.objects]
             try:
                 failed |= await self._request(some)
+            except CredentialsRefused:
+                raise
             except S3Error as error:
                 if len(some) > 1 and _is_too_much(error):
                     self._size.too_many(len(some))
@@ -219,6 +221,8 @@ class _Deletion:
         place = with_version({"Bucket": self._bucket, "Key": key}, version)
         try:
             await self._s3.call("DeleteObject", **place, **self._bypass)
+        except CredentialsRefused:
+            raise
         except S3Error as error:
             return error
         return None

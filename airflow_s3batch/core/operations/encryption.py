@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator
 from typing_extensions import Self
 
-from airflow_s3batch.core.errors import InvalidInput, printable
+from airflow_s3batch.core.calls import S3Calls
+from airflow_s3batch.core.errors import InvalidInput, S3Error, printable
 from airflow_s3batch.core.location import is_template
 from airflow_s3batch.core.operations.base import RequestOperation, with_version
 from airflow_s3batch.core.values import Flag, Text, known_arguments
@@ -16,6 +18,7 @@ from airflow_s3batch.core.values import Flag, Text, known_arguments
 __all__ = ["UpdateObjectEncryption"]
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_S3UpdateObjectEncryptionSSEKMS.html
+_UNKNOWN_HERE = {405, 501}
 _KEY_ARN = re.compile(r"arn:aws[a-zA-Z0-9-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[a-zA-Z0-9-]+")
 
 
@@ -51,6 +54,28 @@ class UpdateObjectEncryption(RequestOperation):
         """One UpdateObjectEncryption."""
         parameters: dict[str, Any] = {"Bucket": bucket, "Key": key, **self.arguments()}
         return "UpdateObjectEncryption", with_version(parameters, version)
+
+    async def look(self, bucket: str, s3: S3Calls) -> None:
+        """See that the store knows the call, by an object that isn't there: others take it for a PutObject.
+
+        Those would overwrite every object with the request.
+
+        Raises:
+            InvalidInput: it doesn't know it. What it has put in the place of no object is deleted again.
+        """
+        name = f"no-object-{secrets.token_hex(16)}"
+        action, parameters = self.request(bucket, name, None)
+        try:
+            await s3.call(action, **parameters)
+        except S3Error as error:
+            if error.status not in _UNKNOWN_HERE:  # there is no such object, or its own row will tell
+                return
+        else:
+            await s3.call("DeleteObject", Bucket=bucket, Key=name)
+        raise InvalidInput(
+            f"the store of bucket {printable(bucket)} doesn't know UpdateObjectEncryption, and may overwrite objects "
+            "by it; copy them onto themselves instead, by CopyObject with encryption='KMS'"
+        )
 
     def arguments(self) -> dict[str, Any]:
         """AWS's S3UpdateObjectEncryptionOperation."""

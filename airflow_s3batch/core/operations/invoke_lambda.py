@@ -33,6 +33,12 @@ _REDRIVES_MOST = 100
 _DELAY_MOST = 60.0
 _SHOWN = 1_000
 _ANSWERED = 200
+# The engine's codes where an invocation was sent and no answer came; and what to say, if not the engine's message.
+_UNANSWERED = {
+    "RequestTimeout": "no answer in time; see Limits.read_timeout",
+    "ConnectionReset": "",
+    "InvalidResponse": "",
+}
 
 
 def _check_function(function: str) -> str:
@@ -88,6 +94,10 @@ class InvokeLambda(StepsOperation):
         redrives: int | str = 3,
         redrive_delay: float = 1.0,
     ) -> None:
+        if not isinstance(user_arguments or {}, Mapping):
+            raise InvalidInput(
+                f"{type(self).__name__}: {printable(repr(user_arguments))} is no mapping of user arguments"
+            )
         super().__init__(
             function=function,
             schema_version=schema_version or ("2.0" if user_arguments else "1.0"),
@@ -115,10 +125,10 @@ class InvokeLambda(StepsOperation):
             try:
                 code, message = await self._invoked(entry, s3, left)
             except Unreachable as error:
-                if error.code != "RequestTimeout":
+                if error.code not in _UNANSWERED:
                     raise
                 # It may have run to its end: whether it may run again is for the redrives to say.
-                code, message = _TEMPORARY, "no answer in time; see Limits.read_timeout"
+                code, message = _TEMPORARY, _UNANSWERED[error.code] or error.message
             if code == _SUCCEEDED:
                 return message
             if code == _PERMANENT or not left:
@@ -188,9 +198,9 @@ def _result(payload: bytes, task_id: str) -> _Result | None:
             code, message = results[0]["resultCode"], results[0].get("resultString")
         else:
             code, message = told.get("treatMissingKeysAs", _TEMPORARY), "Lambda returned no result for the task"
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    if code not in {_SUCCEEDED, _TEMPORARY, _PERMANENT}:
+    if code not in (_SUCCEEDED, _TEMPORARY, _PERMANENT):  # no set: a list, say, has no hash
         return None
     return _Result(code, "" if message is None else str(message))
 

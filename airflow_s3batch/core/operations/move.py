@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from typing_extensions import Unpack
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, ObjectFailed, S3BatchError, S3Error, printable
-from airflow_s3batch.core.operations.base import StepsOperation, with_version
+from airflow_s3batch.core.operations.base import RUNNING_SINCE, StepsOperation, with_version
 from airflow_s3batch.core.operations.copying import Copying, CopyOptions
-from airflow_s3batch.core.operations.multipart import copied_in_parts
-from airflow_s3batch.core.operations.verify import compare, head
+from airflow_s3batch.core.operations.multipart import copied
+from airflow_s3batch.core.operations.verify import COLUMNS, compare, head, listed
 from airflow_s3batch.core.rows import Entry
 from airflow_s3batch.core.values import Flag
 
@@ -19,6 +20,18 @@ __all__ = ["MoveObject"]
 
 _ACCESS_POINT_ALIAS = "-s3alias"
 _PRECONDITION_FAILED, _NOT_FOUND, _NOT_IMPLEMENTED = 412, 404, 501
+_METADATA = (
+    "Metadata",
+    "ContentType",
+    "ContentEncoding",
+    "ContentDisposition",
+    "ContentLanguage",
+    "CacheControl",
+)
+"""What HeadObject tells of an object's metadata, which a copy has from its source."""
+_CLOCKS_APART = timedelta(minutes=15)
+"""As far as S3 lets a worker's clock be from its own:
+https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html"""
 
 
 class MoveObject(Copying, StepsOperation):
@@ -34,17 +47,30 @@ class MoveObject(Copying, StepsOperation):
 
     aws_name: ClassVar[str] = "S3MoveObject"
 
+    columns_needed: ClassVar[bool] = False
+
     overwrite: Flag = False
 
     def __init__(self, target_bucket: str, **options: Unpack[CopyOptions]) -> None:
         super().__init__(target_bucket, **options)
 
     def requests(self, bucket: str, key: str, version: str | None) -> list[tuple[str, dict[str, Any]]]:
-        """HeadObject, CopyObject, HeadObject of the copy, DeleteObject."""
+        """HeadObject, CopyObject, HeadObject of the copy, DeleteObject; with `keep_acl` a GetObjectAcl before."""
         source = with_version({"Bucket": bucket, "Key": key}, version)
         copy = self.copy_request(bucket, key, version, self.target_in_request(bucket, key))
         target = {"Bucket": copy["Bucket"], "Key": copy["Key"]}
-        return [("HeadObject", source), ("CopyObject", copy), ("HeadObject", target), ("DeleteObject", source)]
+        return [
+            ("HeadObject", source),
+            *self.acl_requests(bucket, key, version),
+            ("CopyObject", copy),
+            ("HeadObject", target),
+            ("DeleteObject", source),
+        ]
+
+    @property
+    def manifest_columns(self) -> tuple[str, ...]:
+        """What the manifest says of a source that is gone, if it does."""
+        return COLUMNS
 
     async def look(self, bucket: str, s3: S3Calls) -> None:
         """See that the target's bucket is there, and that objects of this one aren't moved onto themselves.
@@ -89,6 +115,7 @@ class _Move:
 
     def __init__(self, operation: MoveObject, entry: Entry, target_key: str, s3: S3Calls) -> None:
         self._s3 = s3
+        self._operation = operation
         self._entry = entry
         self._request = operation.copy_request(entry.bucket, entry.key, entry.version, target_key)
         self._payer = {name: self._request[name] for name in ("RequestPayer",) if name in self._request}
@@ -99,7 +126,8 @@ class _Move:
         """Look at the source, and pin it; False if it has been moved before, by a worker killed before it could say so.
 
         Raises:
-            ObjectFailed: it is nowhere (NoSuchKey), or isn't as the conditions ask for (PreconditionFailed).
+            ObjectFailed: it isn't there, and nothing shows that it was moved (NoSuchKey, NoSuchVersion); or it isn't as
+                the conditions ask for (PreconditionFailed).
         """
         _, bucket, key, version, _ = self._entry
         # Here, since CopySourceIfMatch overrules them: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
@@ -108,44 +136,45 @@ class _Move:
         try:
             self._source = await head(self._s3, "source", bucket, key, version, **given, **self._payer)
         except ObjectFailed as missing:
-            if await self._is_at_the_target():
+            against = await self._against_moved_before()
+            if against is None:
                 return False
-            raise missing from None
+            raise ObjectFailed(missing.code, f"{missing.message}{against}", missing.http_status) from None
         except S3Error as error:
             if error.code not in {"NotModified", "PreconditionFailed"}:
                 raise
             raise ObjectFailed("PreconditionFailed", "not modified as the conditions ask for", 412) from None
         return True
 
-    async def _is_at_the_target(self) -> bool:
-        target = self._request
+    async def _against_moved_before(self) -> str | None:
+        """What tells against this job's having put the source at the target; None if nothing does."""
+        target, since = self._request, RUNNING_SINCE.get()
         try:
-            await head(self._s3, "target", target["Bucket"], target["Key"], None, **self._payer)
+            there = await head(self._s3, "target", target["Bucket"], target["Key"], None, **self._payer)
         except ObjectFailed:
-            return False
-        return True
+            return ""
+        if since is None or there["LastModified"] < since - _CLOCKS_APART:
+            return ", and what is at the target was there before this job"
+        try:
+            compare(listed(self._entry), there, ("manifest", "target"))
+        except ObjectFailed as error:
+            return f", and what is at the target is something else: {error.message}"
+        return None
 
     async def copy(self) -> str:
         """Copy what was found, and nothing else; return the result message."""
+        _, bucket, key, version, _ = self._entry
         request = {**self._request, "CopySourceIfMatch": self._source["ETag"]}
+        request |= await self._operation.acl_kept(bucket, key, version, self._s3)
         try:
-            return await self._copy_somehow(request)
+            self._copied, message = await copied(self._entry.row, request, self._s3)
         except S3Error as error:
             if error.status != _PRECONDITION_FAILED:
                 raise
             if not await self._was_copied_before():
                 raise ObjectFailed(error.code, "the source changed; nothing was done", error.status) from None
-        return ""
-
-    async def _copy_somehow(self, request: dict[str, Any]) -> str:
-        try:
-            self._copied = await self._s3.call("CopyObject", **request)
-        except S3Error as error:
-            message = await copied_in_parts(self._entry.row, request, error, self._s3)
-            if message is None:
-                raise
-            return message
-        return ""
+            return ""
+        return message
 
     async def _was_copied_before(self) -> bool:
         """Whether the source's like is at the target, by a worker killed before it could delete the source.
@@ -166,6 +195,9 @@ class _Move:
             raise _target_exists(error.message) from None
         if shown is None:
             raise _target_exists("as large as the source, but nothing shows that it is the same")
+        copied_too = () if "MetadataDirective" in target else _METADATA
+        if other := [name for name in copied_too if self._source.get(name) != there.get(name)]:
+            raise _target_exists(f"its content is the source's, but not its {other[0]}")
         return True
 
     async def verify(self) -> None:

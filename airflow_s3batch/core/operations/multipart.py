@@ -17,7 +17,7 @@ from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import ObjectFailed, S3Error, printable
 from airflow_s3batch.core.operations.base import RUNNING_NOTES, Notes, with_version
 
-__all__ = ["MultipartCopy", "copied_in_parts", "part_size"]
+__all__ = ["MultipartCopy", "copied", "copied_in_parts", "part_size"]
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,26 @@ def part_size(size: int, source_part: int | None = None, *, usual: int = _USUAL_
         return source_part
     least = -(-size // _MOST_PARTS)
     return max(usual, -(-least // _MIB) * _MIB)
+
+
+async def copied(row: int, copy: dict[str, Any], s3: S3Calls) -> tuple[dict[str, Any], str]:
+    """Copy by one CopyObject with these parameters, or in parts what S3 refuses as too large for one.
+
+    `row` is the object's in the manifest.
+
+    Returns:
+        CopyObject's answer, empty for a copy in parts; and the result message.
+
+    Raises:
+        ObjectFailed, S3Error: it can't be copied; what was begun is aborted.
+    """
+    try:
+        return await s3.call("CopyObject", **copy), ""
+    except S3Error as error:
+        message = await copied_in_parts(row, copy, error, s3)
+        if message is None:
+            raise
+        return {}, message
 
 
 async def copied_in_parts(row: int, copy: dict[str, Any], error: S3Error, s3: S3Calls) -> str | None:

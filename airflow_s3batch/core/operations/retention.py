@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
@@ -13,7 +14,7 @@ from airflow_s3batch.core.errors import InvalidInput, S3Error, printable
 from airflow_s3batch.core.operations.base import RequestOperation, with_version
 from airflow_s3batch.core.values import Flag, Moment, Text, WholeNumber, known_arguments, one_of
 
-__all__ = ["PutObjectRetention", "require_object_lock"]
+__all__ = ["PutObjectRetention", "require_future", "require_object_lock"]
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_S3ObjectLockRetentionEventHoldDuration.html
 _MOST_DAYS, _MOST_YEARS = 36_500, 100
@@ -37,6 +38,16 @@ async def require_object_lock(bucket: str, s3: S3Calls) -> None:
             f"bucket {printable(bucket)} has no Object Lock: no object in it can have a retention or a legal hold; "
             "enable versioning and Object Lock for the bucket, or leave it out of the manifest"
         )
+
+
+def require_future(name: str, when: str | None, now: datetime) -> None:
+    """See that the moment is still to come: S3 takes no other for a retention, of whatever object.
+
+    Raises:
+        InvalidInput: it has passed.
+    """
+    if when is not None and datetime.fromisoformat(when.replace("Z", "+00:00")) <= now:
+        raise InvalidInput(f"{name}: {when} has passed; S3 takes a date that is still to come")
 
 
 class PutObjectRetention(RequestOperation):
@@ -107,6 +118,10 @@ class PutObjectRetention(RequestOperation):
         """One PutObjectRetention."""
         parameters: dict[str, Any] = {"Bucket": bucket, "Key": key, **self.arguments()}
         return "PutObjectRetention", with_version(parameters, version)
+
+    def check_job(self, rows: int, buckets: Sequence[str], now: datetime) -> None:  # noqa: ARG002
+        """See that the date is still to come; raises as `require_future`."""
+        require_future("retain_until", self.retain_until, now)
 
     async def look(self, bucket: str, s3: S3Calls) -> None:
         """See that the bucket has Object Lock; raises as `require_object_lock`."""

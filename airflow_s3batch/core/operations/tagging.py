@@ -61,13 +61,16 @@ def tags_of(name: str, given: Any) -> dict[str, str]:
     Raises:
         InvalidInput: it isn't one, or a key occurs twice.
     """
-    try:
-        tags = {tag["Key"]: tag["Value"] for tag in given}
-    except (TypeError, KeyError):
-        raise InvalidInput(f'{name}: write tags as [{{"Key": …, "Value": …}}]; got {printable(repr(given))}') from None
+    if not isinstance(given, (list, tuple)) or not all(_is_tag(tag) for tag in given):
+        raise InvalidInput(f'{name}: write tags as [{{"Key": …, "Value": …}}]; got {printable(repr(given))}')
+    tags = {tag["Key"]: tag["Value"] for tag in given}
     if len(tags) != len(given):
         raise InvalidInput(f"{name}: a tag key occurs twice")
     return tags
+
+
+def _is_tag(given: object) -> bool:
+    return isinstance(given, dict) and isinstance(given.get("Key"), str) and "Value" in given
 
 
 class PutObjectTagging(RequestOperation):
@@ -106,7 +109,9 @@ class PutObjectTagging(RequestOperation):
     def from_arguments(cls, arguments: dict[str, Any]) -> Self:
         """Build it from AWS's S3SetObjectTaggingOperation."""
         known_arguments(cls.__name__, arguments, {"TagSet"})
-        return cls(tags_of(cls.__name__, arguments.get("TagSet", [])))
+        if "TagSet" not in arguments:
+            raise InvalidInput(f"{cls.__name__}: TagSet is missing; an empty one ([]) takes all tags off objects")
+        return cls(tags_of(cls.__name__, arguments["TagSet"]))
 
 
 class DeleteObjectTagging(RequestOperation):

@@ -7,7 +7,8 @@ nothing else, so that neither a DAG run's parameters nor a key can reach into Py
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ __all__ = ["Targeted"]
 
 _NOT_FOUND = 404
 _KEY_BYTES = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+_ACCESS_POINT = re.compile(r"arn:[^:]+:s3:[^:]*:[^:]+:accesspoint[:/][^:/]+")
 _PLACE = re.compile(r"\{([A-Za-z0-9_]+)\}")
 _PLACES = ("bucket", "key", "folder", "name", "version")
 # Our parameter, and its place in the operation's arguments. TargetKeyPrefix is AWS's, the others are ours.
@@ -60,7 +62,7 @@ class Targeted(Operation):
         name = target.removeprefix("arn:aws:s3:::")
         if not name.startswith("arn:"):
             return check_bucket(name)
-        if ":accesspoint" not in name and S3Location.from_arn(name).key:
+        if not _ACCESS_POINT.fullmatch(name) and S3Location.from_arn(name).key:
             raise InvalidInput(f"{printable(repr(name))} names an object; name its bucket, and use target_prefix")
         return name
 
@@ -126,6 +128,19 @@ class Targeted(Operation):
         """Whether every copy has its object's own key."""
         return not self.strip_prefix and not self.target_prefix and self.target_key in {"", "{key}"}
 
+    def check_job(self, rows: int, buckets: Sequence[str], now: datetime) -> None:  # noqa: ARG002
+        """See that not all objects have the same target key.
+
+        Raises:
+            InvalidInput: they have.
+        """
+        places = set(_PLACE.findall(self.target_key))
+        most = 1 if not places else len(buckets) if places == {"bucket"} else rows
+        if self.target_key and rows > most:
+            same = f"target_key: each of {rows:,} objects would have the key {printable(repr(self.target_key))}"
+            of = " of its bucket" if places else ""
+            raise InvalidInput(f"{same}{of}; write what tells them apart, {{key}} or {{name}}, or use target_prefix")
+
     async def look(self, bucket: str, s3: S3Calls) -> None:  # noqa: ARG002
         """See that the target's bucket is there.
 
@@ -145,7 +160,7 @@ class Targeted(Operation):
     @property
     def bucket_in_requests(self) -> str:
         """The target as the S3 API takes it: a bucket's name, or an access point's ARN."""
-        if not self.target_bucket.startswith("arn:") or ":accesspoint" in self.target_bucket:
+        if not self.target_bucket.startswith("arn:") or _ACCESS_POINT.fullmatch(self.target_bucket):
             return self.target_bucket
         return S3Location.from_arn(self.target_bucket).bucket
 
@@ -163,14 +178,21 @@ class Targeted(Operation):
 
     @staticmethod
     def target_fields(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields that `target_arguments` told."""
+        """The fields that `target_arguments` told.
+
+        Raises:
+            InvalidInput: one is there and empty, which AWS doesn't take: a template that rendered to nothing, say, by
+                which objects would be copied to keys that nobody asked for, perhaps onto themselves.
+        """
+        if empty := [aws for aws in _ARGUMENTS.values() if aws in arguments and not arguments[aws]]:
+            raise InvalidInput(f"{empty[0]} is there and empty; leave it out if nothing is meant")
         given = {ours: arguments.get(aws, "") for ours, aws in _ARGUMENTS.items()}
         return {"target_bucket": arguments.get("TargetResource", ""), **given}
 
 
 @lru_cache(maxsize=16)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
+    return re.compile(pattern, re.DOTALL)  # keys may hold line breaks
 
 
 def _places(bucket: str, key: str) -> dict[str, str]:

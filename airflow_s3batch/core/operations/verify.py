@@ -19,7 +19,7 @@ from airflow_s3batch.core.operations.target_key import Targeted
 from airflow_s3batch.core.rows import Entry, FactualEntry
 from airflow_s3batch.core.values import Text, known_arguments, one_of
 
-__all__ = ["VerifyObject", "compare", "head"]
+__all__ = ["COLUMNS", "VerifyObject", "compare", "head", "listed"]
 
 _NOT_THERE = 404
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -28,6 +28,8 @@ _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _CHECKSUMS = {f"checksum_{algorithm.lower()}": f"Checksum{algorithm}" for algorithm in ALGORITHMS}
 """Columns of a manifest, and what HeadObject calls the same."""
 _CONTENT = ("e_tag", *_CHECKSUMS)
+COLUMNS = ("size", *_CONTENT)
+"""What a manifest can tell of an object's content."""
 _SIZE_MOST = 1 << 63
 
 
@@ -35,7 +37,8 @@ async def head(s3: S3Calls, role: str, bucket: str, key: str, version: str | Non
     """HeadObject's answer, checksums included.
 
     Raises:
-        ObjectFailed: the object isn't there (NoSuchKey); the message says whether it is the source or the target.
+        ObjectFailed: the object isn't there (NoSuchKey, NoSuchVersion); the message says whether it is the source or
+            the target.
         S3Error: S3 doesn't tell.
     """
     about = with_version({"Bucket": bucket, "Key": key}, version)
@@ -44,7 +47,9 @@ async def head(s3: S3Calls, role: str, bucket: str, key: str, version: str | Non
     except S3Error as error:
         if error.status != _NOT_THERE:
             raise
-        raise ObjectFailed("NoSuchKey", f"the {role} s3://{bucket}/{printable(key)} isn't there", 404) from None
+        # S3's code, which an answer to HEAD has no room for.
+        code, where = ("NoSuchKey", "") if version is None else ("NoSuchVersion", f" in version {printable(version)}")
+        raise ObjectFailed(code, f"the {role} s3://{bucket}/{printable(key)} isn't there{where}", 404) from None
 
 
 def compare(
@@ -156,7 +161,7 @@ class VerifyObject(Targeted, StepsOperation):
         """What it compares with."""
         if self.against == "source":
             return ()
-        return ("size",) if self.by == "size" else ("size", *_CONTENT)
+        return ("size",) if self.by == "size" else COLUMNS
 
     def check_columns(self, found: Collection[str]) -> None:
         """See that the columns tell what is to be compared."""
@@ -188,8 +193,7 @@ class VerifyObject(Targeted, StepsOperation):
         theirs = (self.bucket_in_requests, self.target_for(entry), None) if self.target_bucket else entry[1:4]
         if self.against == "manifest":
             role = "target" if self.target_bucket else "object"
-            listed = _listed(entry.facts if isinstance(entry, FactualEntry) else {})
-            return self._compared(listed, await head(s3, role, *theirs), ("manifest", role))
+            return self._compared(listed(entry), await head(s3, role, *theirs), ("manifest", role))
         source = await head(s3, "source", entry.bucket, entry.key, entry.version)
         return self._compared(source, await head(s3, "target", *theirs), ("source", "target"))
 
@@ -217,12 +221,13 @@ class VerifyObject(Targeted, StepsOperation):
         return cls(**target, against=arguments.get("CompareWith"), by=arguments.get("CompareBy", "content"))
 
 
-def _listed(facts: Mapping[str, str]) -> dict[str, Any]:
-    """What a row of the manifest says of its object, in the words of a HeadObject answer.
+def listed(entry: Entry) -> dict[str, Any]:
+    """What a row of the manifest says of its object (`COLUMNS`), in the words of a HeadObject answer.
 
     Raises:
         ObjectFailed: its size is no number.
     """
+    facts = entry.facts if isinstance(entry, FactualEntry) else {}
     told: dict[str, Any] = {_CHECKSUMS[name]: _as_s3_tells(fact) for name, fact in facts.items() if name in _CHECKSUMS}
     if "e_tag" in facts:
         told["ETag"] = facts["e_tag"]

@@ -252,6 +252,46 @@ def test_composite_checksum_of_an_object_in_one_part(store: Store) -> None:
     assert (by_key["big"].http_status, by_key["big"].code) == gaps[store.name]
 
 
+UNEVEN = [b"1", BIG[: PIECE + 3], BIG[PART : PART + 2 * PIECE], b"2345678"]
+
+
+def in_uneven_parts(request: Request) -> list[bytes]:
+    """Answers about an object that was uploaded in `UNEVEN`."""
+    etag = {"etag": f'"{"0" * 32}-{len(UNEVEN)}"'}
+    if request.method == "HEAD":
+        part = UNEVEN[int(request.query.removeprefix("partNumber=")) - 1]
+        return [answer(206, headers={**etag, "content-length": str(len(part))})]
+    start, end = map(int, re.findall("[0-9]+", request.header("range")))
+    whole = b"".join(UNEVEN)
+    piece = whole[start : end + 1]
+    told = f"bytes {start}-{start + len(piece) - 1}/{len(whole)}"
+    return [answer(206, piece, {**etag, "content-range": told})]
+
+
+def digest_of(algorithm: str, *pieces: bytes) -> bytes:
+    digest = new_digest(algorithm)
+    digest.update(b"".join(pieces))
+    return digest.digest()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "type_"),
+    [(algorithm, "FULL_OBJECT") for algorithm in ALGORITHMS]
+    + [(algorithm, "COMPOSITE") for algorithm in ALGORITHMS if algorithm != "CRC64NVME"],
+)
+def test_parts_and_pieces_of_any_size_give_the_checksum_of_any_algorithm(algorithm: str, type_: str) -> None:
+    with ScriptedServer(in_uneven_parts) as server:
+        operation = ComputeObjectChecksum(algorithm, type=type_)
+        (outcome,) = engine.run(fly(to(server.url), entries(["uneven"]), operation))
+
+    whole, parts = digest_of(algorithm, *UNEVEN), [digest_of(algorithm, part) for part in UNEVEN]
+    digest, behind = (whole, "") if type_ == "FULL_OBJECT" else (digest_of(algorithm, *parts), "-4")
+    told = json.loads(outcome.message)
+    assert told["checksum_base64"] == base64.b64encode(digest).decode() + behind
+    assert told["checksum_hex"] == digest.hex().upper()
+    assert (told["checksumAlgorithm"], told["checksumType"]) == (algorithm, type_)
+
+
 def test_composite_checksum_is_that_of_the_parts_as_uploaded() -> None:
     etag = '"723cc280841bd008f1b0b41e86b7c113-3"'
 

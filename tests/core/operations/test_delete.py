@@ -143,6 +143,21 @@ def test_an_error_about_a_version_is_that_versions_only() -> None:
     assert sorted((outcome.entry.version, outcome.code) for outcome in outcomes) == [("v1", ""), ("v2", "AccessDenied")]
 
 
+def test_the_null_version_is_asked_for_by_its_name_and_told_apart_from_the_object() -> None:
+    some = [Entry(row, "lake", "a", version, "a") for row, version in ((1, "null"), (2, None))]
+    refusal = b"<Error><Key>a</Key><VersionId>null</VersionId><Code>AccessDenied</Code><Message>Mfa</Message></Error>"
+
+    outcomes, requests = delete(
+        lambda request: [
+            answer(200, b"<DeleteResult>" + refusal + b"</DeleteResult>" if b"<VersionId>" in request.body else NOTHING)
+        ],
+        some,
+    )
+
+    assert sorted(b"<VersionId>null</VersionId>" in request.body for request in requests) == [False, True]
+    assert sorted((outcome.entry.row, outcome.code) for outcome in outcomes) == [(1, "AccessDenied"), (2, "")]
+
+
 def test_an_error_with_a_version_where_none_was_asked_for_is_the_keys() -> None:
     refusal = b"<Error><Key>a</Key><VersionId>null</VersionId><Code>AccessDenied</Code></Error>"
 

@@ -1,4 +1,4 @@
-"""UpdateObjectEncryption: what it takes and sends. Not against moto, which takes the request for a PutObject."""
+"""UpdateObjectEncryption: what it takes and sends, and that stores which take it for a PutObject are refused."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import botocore.validate
 import pytest
 
 from airflow_s3batch.core import engine
+from airflow_s3batch.core.engine import S3
 from airflow_s3batch.core.errors import InvalidInput
 from airflow_s3batch.core.operations import UpdateObjectEncryption, operation_from_aws
-from tests.core.engine.flights import entries, fly, to
+from tests.core.engine.flights import entries, fly, limits, to
+from tests.core.engine.test_stores import SERVERS
 from tests.core.test_operations_wire import XML, body, sent
 from tests.servers import ScriptedServer, answer, error
 
@@ -119,3 +121,62 @@ def test_an_object_that_cannot_be_encrypted_anew_is_an_outcome() -> None:
 
     assert (outcome.succeeded, outcome.http_status, outcome.code) == (False, 400, "InvalidRequest")
     assert outcome.message == told
+
+
+# What prepare looks at
+
+
+def look(url: str, bucket: str = "lake") -> list[str]:
+    """Look at the bucket; return the keys that are in it then."""
+
+    async def looking() -> list[str]:
+        async with S3(to(url), limits(retries=0)) as s3:
+            try:
+                await UpdateObjectEncryption(ARN).look(bucket, s3)
+            finally:
+                listed = await s3.call("ListObjectsV2", Bucket=bucket)
+            return [item["Key"] for item in listed.get("Contents", ())]
+
+    keys: list[str] = engine.run(looking())
+    return keys
+
+
+def a_store_that(says: bytes) -> ScriptedServer:
+    listed = answer(200, b"<ListBucketResult><Contents><Key>k</Key></Contents></ListBucketResult>")
+    return ScriptedServer(lambda request: [listed if request.method == "GET" else says])
+
+
+@from_newer_botocore
+@pytest.mark.parametrize("says", [error(404, "NoSuchKey"), error(403, "AccessDenied"), error(400, "KMS.NotFound")])
+def test_a_store_that_finds_no_such_object_is_taken(says: bytes) -> None:
+    with a_store_that(says) as server:
+        assert look(server.url) == ["k"]
+
+    (asked, _) = server.requests
+    assert (asked.method, asked.query) == ("PUT", "encryption")
+    assert asked.path.startswith("/lake/no-object-")
+
+
+@from_newer_botocore
+@pytest.mark.parametrize("says", [error(405, "MethodNotAllowed"), error(501, "NotImplemented")])
+def test_a_store_that_does_not_know_it_is_refused(says: bytes) -> None:
+    with a_store_that(says) as server, pytest.raises(InvalidInput, match="store of bucket lake doesn't know"):
+        look(server.url)
+
+    assert [request.method for request in server.requests] == ["PUT", "GET"]
+
+
+@from_newer_botocore
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_store_that_takes_it_for_a_put_is_refused_and_left_as_it_was(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    async def call(url: str, action: str, **parameters: Any) -> dict[str, Any]:
+        async with S3(to(url), limits()) as s3:
+            return await s3.call(action, **parameters)
+
+    with SERVERS[name](tmp_path_factory.mktemp("encryption")) as store:
+        engine.run(call(store.url, "CreateBucket", Bucket="sealed"))
+        with pytest.raises(InvalidInput, match="may overwrite objects by it; copy them onto themselves instead"):
+            look(store.url, "sealed")
+        assert "Contents" not in engine.run(call(store.url, "ListObjectsV2", Bucket="sealed"))

@@ -27,7 +27,7 @@ from airflow_s3batch.core.operations.base import RUNNING_JOB
 from airflow_s3batch.core.rows import Entry, Outcome
 from tests.core.engine.flights import entries, fly, limits, to
 from tests.core.engine.test_stores import wait_for
-from tests.servers import Move, Request, ScriptedServer, answer, closed_port
+from tests.servers import Move, Request, ScriptedServer, Step, answer, closed_port
 
 ARN = "arn:aws-cn:lambda:cn-north-1:123456789012:function:thumbnail"
 ENTRY = Entry(7, "lake", "a b/日", "v1", "a%20b/%E6%97%A5")
@@ -162,6 +162,9 @@ def test_missing_result_can_count_as_success() -> None:
         '{"results": null}',
         json.dumps({"results": [{"taskId": base64.b64encode(b"7").decode()}]}),
         json.dumps({"results": [{"taskId": base64.b64encode(b"7").decode(), "resultCode": "Perhaps"}]}),
+        json.dumps({"results": [{"taskId": base64.b64encode(b"7").decode(), "resultCode": ["Succeeded"]}]}),
+        '{"results": [], "treatMissingKeysAs": {}}',
+        "[" * 100_000,
     ],
 )
 def test_answer_that_is_not_as_it_should_be_is_a_permanent_failure(payload: str) -> None:
@@ -285,9 +288,28 @@ def test_invocation_that_is_not_answered_in_time_is_left_to_the_redrives() -> No
         assert len(server.requests) == 2
 
 
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ([Move.RESET], "reset"),
+        ([Move.CLOSE], "closed before the answer"),
+        ([answer(200, b"{}")[:-1], Move.CLOSE], "closed before the answer"),
+        ([b"no HTTP\r\n\r\n"], "not a valid HTTP answer"),
+    ],
+    ids=["reset", "closed", "cut", "no HTTP"],
+)
+def test_invocation_whose_answer_is_lost_is_left_to_the_redrives(says: list[Step], told: str) -> None:
+    with ScriptedServer(lambda _: says) as server:
+        outcome = flown(server.url, InvokeLambda("f", redrives=0), ["k"])["k"]
+
+        assert (outcome.code, told in outcome.message) == ("TemporaryFailure", True), outcome.message
+        assert len(server.requests) == 1
+
+
 # On a server that runs functions
 
 HANDLER = """
+import base64
 import urllib.parse
 
 def handler(event, context):
@@ -295,8 +317,12 @@ def handler(event, context):
     key = urllib.parse.unquote_plus(task["s3Key"])
     if key == "raise":
         raise ValueError("no such luck")
+    again = base64.b64decode(event["invocationId"]).endswith(b".0")
+    where = task.get("s3Bucket") or task["s3BucketArn"]
+    if key == "at first":
+        key = "at last" if again else "later"
     code, text = {"later": ("TemporaryFailure", "busy"), "never": ("PermanentFailure", "no")}.get(
-        key, ("Succeeded", f"{event['job'].get('userArguments')} {task.get('s3Bucket')}/{key}"))
+        key, ("Succeeded", f"{event['job'].get('userArguments')} {where}/{key}"))
     results = [] if key == "forgotten" else [{"taskId": task["taskId"], "resultCode": code, "resultString": text}]
     return {"invocationSchemaVersion": event["invocationSchemaVersion"], "treatMissingKeysAs": "PermanentFailure",
             "invocationId": event["invocationId"], "results": results}
@@ -345,14 +371,21 @@ async def create_function(url: str) -> None:
         )
 
 
-def test_real_function_decides_about_every_object(ministack: str) -> None:
-    keys = ["a b", "a+b", "日本", "100%", "later", "never", "raise", "forgotten"]
-    operation = InvokeLambda("batch", user_arguments={"size": "128"}, redrives=1, redrive_delay=0.0)
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ({"schema_version": "1.0"}, "None arn:aws:s3:::lake"),
+        ({"schema_version": "2.0"}, "None lake"),
+        ({"user_arguments": {"size": "128"}}, "{'size': '128'} lake"),
+    ],
+)
+def test_real_function_decides_about_every_object(ministack: str, schema: dict[str, Any], told: str) -> None:
+    keys = ["a b", "a+b", "日本", "100%", "at first", "later", "never", "raise", "forgotten"]
+    operation = InvokeLambda("batch", **schema, redrives=1, redrive_delay=0.0)
     outcomes = flown(ministack, operation, keys, in_flight=2, read_timeout=30.0)
 
-    assert {key: outcomes[key].message for key in keys[:4]} == {
-        key: f"{{'size': '128'}} lake/{key}" for key in keys[:4]
-    }
+    assert {key: outcomes[key].message for key in keys[:4]} == {key: f"{told}/{key}" for key in keys[:4]}
+    assert outcomes["at first"].message == f"{told}/at last"
     assert outcomes["later"][1:] == (False, 200, "TemporaryFailure", "busy")
     assert outcomes["never"][1:] == (False, 200, "PermanentFailure", "no")
     assert outcomes["forgotten"].code == "PermanentFailure"
@@ -370,7 +403,7 @@ def test_function_that_is_not_there_fails_the_object(ministack: str) -> None:
 @pytest.mark.parametrize(
     ("action", "told"),
     [
-        ("lambda:Sing", "lambda has no action 'Sing'"),
+        ("lambda:Sing", "knows no action 'Sing' of lambda; if AWS has it, install a newer boto3"),
         ("karaoke:Sing", "'karaoke' is no service of AWS's that botocore knows"),
     ],
 )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from airflow_s3batch.core import engine
+from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.engine import S3
-from airflow_s3batch.core.errors import InvalidInput
+from airflow_s3batch.core.errors import InvalidInput, Unreachable
+from airflow_s3batch.core.manifest import CsvManifest
 from airflow_s3batch.core.operations import (
     CopyObject,
     Grant,
@@ -19,19 +23,31 @@ from airflow_s3batch.core.operations import (
     VerifyObject,
     operation_from_aws,
 )
-from airflow_s3batch.core.rows import Outcome
+from airflow_s3batch.core.operations.base import RUNNING_SINCE
+from airflow_s3batch.core.prepare import prepare
+from airflow_s3batch.core.rows import Entry, FactualEntry, Outcome
+from airflow_s3batch.core.run import run_partition
 from airflow_s3batch.testing import MemoryS3
 from tests.core.engine.flights import Naps, entries, fly, in_lists, limits, to
 from tests.core.engine.test_stores import SERVERS, Store, keys_of
+from tests.core.scripted import OWNER, ScriptedEngine, spec, succeeds
+from tests.core.simulated import in_simulated_time
 from tests.core.test_operations_wire import NEWEST
 from tests.servers import Move, Request, ScriptedServer, Step, answer, error
 
-# Where something is at the target it is left there by CopyObject's If-None-Match, which needs a botocore that knows it.
-pytestmark = pytest.mark.skipif(not NEWEST, reason="this botocore doesn't know CopyObject's If-None-Match yet")
+conditional = pytest.mark.skipif(not NEWEST, reason="this botocore doesn't know CopyObject's If-None-Match yet")
+OVERWRITES = [True, pytest.param(False, marks=conditional)]
 
 GIB = 2**30
 POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint/lake-point"
 MOVED_BEFORE = "Moved before: the source is gone, and the target is there"
+SINCE = datetime(2026, 7, 1, 12, tzinfo=timezone.utc)
+"""When the job was created that runs, where a test says so."""
+
+
+def move_to(target: str, **options: Any) -> MoveObject:
+    """A move that leaves what is at its target alone, or one that doesn't where botocore can't say that."""
+    return MoveObject(target, **{"overwrite": not NEWEST, **options})
 
 
 # Against stores
@@ -59,6 +75,16 @@ def moved(store: Store, bucket: str, operation: MoveObject, bodies: dict[str, by
     return outcomes
 
 
+@contextmanager
+def running_since(when: datetime) -> Iterator[None]:
+    """As in a job that was created then."""
+    token = RUNNING_SINCE.set(when)
+    try:
+        yield
+    finally:
+        RUNNING_SINCE.reset(token)
+
+
 def got(store: Store, bucket: str, key: str) -> tuple[bytes, dict[str, str]]:
     async def getting() -> tuple[bytes, dict[str, str]]:
         async with S3(to(store.url), limits()) as s3:
@@ -72,7 +98,7 @@ def got(store: Store, bucket: str, key: str) -> tuple[bytes, dict[str, str]]:
 def test_objects_of_every_awkward_key_are_moved(store: Store) -> None:
     bodies = {key: key.encode() for key in store.keys}
 
-    outcomes = moved(store, "awkward", MoveObject("awkward-archive", target_prefix="old/"), bodies)
+    outcomes = moved(store, "awkward", move_to("awkward-archive", target_prefix="old/"), bodies)
 
     assert {(outcome.succeeded, outcome.message) for outcome in outcomes} == {(True, "Successful")}
     assert keys_of(store, "awkward") == []
@@ -83,32 +109,85 @@ def test_objects_of_every_awkward_key_are_moved(store: Store) -> None:
 def test_objects_are_moved_within_their_bucket(store: Store) -> None:
     bodies = {"tmp/a": b"1", "tmp/b/c": b"2", "else": b"3"}
 
-    outcomes = moved(store, "within", MoveObject("within", strip_prefix="tmp/"), bodies)
+    outcomes = moved(store, "within", move_to("within", strip_prefix="tmp/"), bodies)
 
     assert sorted(outcome.code for outcome in outcomes) == ["", "", "KeyNotMatched"]
     assert sorted(keys_of(store, "within")) == ["a", "b/c", "else"]
 
 
 def test_object_that_is_neither_here_nor_there_fails(store: Store) -> None:
-    (outcome,) = moved(store, "nowhere", MoveObject("nowhere-archive"), {}, "not there")
+    (outcome,) = moved(store, "nowhere", move_to("nowhere-archive"), {}, "not there")
 
     assert (outcome.succeeded, outcome.http_status, outcome.code) == (False, 404, "NoSuchKey")
     assert outcome.message == "the source s3://nowhere/not there isn't there"
 
 
-def test_rerun_finds_what_was_moved_before(store: Store) -> None:
-    first = moved(store, "rerun", MoveObject("rerun-archive"), {"a": b"1"})
+@pytest.mark.parametrize(("since", "code"), [(timedelta(0), ""), (timedelta(hours=1), "NoSuchKey")])
+def test_rerun_finds_what_this_job_moved_before(store: Store, since: timedelta, code: str) -> None:
+    bucket = f"rerun-{since.seconds}"
+    with running_since(datetime.now(timezone.utc) + since):
+        first = moved(store, bucket, move_to(f"{bucket}-archive"), {"a": b"1"})
 
-    again = engine.run(fly(to(store.url), entries(["a"], bucket="rerun"), MoveObject("rerun-archive")))
+        again = engine.run(fly(to(store.url), entries(["a"], bucket=bucket), move_to(f"{bucket}-archive")))
 
-    assert [outcome.message for outcome in (*first, *again)] == ["Successful", MOVED_BEFORE]
-    assert all(outcome.succeeded for outcome in (*first, *again))
+    assert [outcome.code for outcome in (*first, *again)] == ["", code]
+    assert again[0].succeeded is (code == "")
+    assert (again[0].message == MOVED_BEFORE) is (code == "")
+
+
+class Dying:
+    """An S3 that a worker reaches so many times more before it dies, its last call arriving or not."""
+
+    def __init__(self, s3: S3Calls, calls: int, *, arrives: bool) -> None:
+        self._s3 = s3
+        self._calls = calls
+        self._arrives = arrives
+
+    async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
+        self._calls -= 1
+        if self._calls >= 0:
+            return await self._s3.call(action, **parameters)
+        if self._arrives:
+            await self._s3.call(action, **parameters)
+        raise Unreachable(action, "", status=0, code="Killed", message="nobody hears the answer")
+
+
+@pytest.mark.parametrize("overwrite", OVERWRITES)
+@pytest.mark.parametrize("arrives", [False, True])
+@pytest.mark.parametrize("calls", range(4))
+def test_object_is_never_lost_wherever_the_worker_dies(
+    store: Store, calls: int, arrives: bool, overwrite: bool
+) -> None:
+    bucket = f"dies-{calls}-{arrives}-{overwrite}".lower()
+    operation, entry = move_to(f"{bucket}-archive", overwrite=overwrite), Entry(1, bucket, "a b", None, "a%20b")
+
+    async def bodies(s3: S3, *buckets: str) -> list[bytes]:
+        listed = [(name, await s3.call("ListObjectsV2", Bucket=name)) for name in buckets]
+        keys = [(name, item["Key"]) for name, told in listed for item in told.get("Contents", ())]
+        return [(await s3.call("GetObject", Bucket=name, Key=key))["Body"] for name, key in keys]
+
+    async def dying() -> tuple[list[bytes], list[bytes], list[bytes]]:
+        async with S3(to(store.url), limits(retries=0), sleep=Naps()) as s3:
+            for name in (bucket, f"{bucket}-archive"):
+                await s3.call("CreateBucket", Bucket=name)
+            await s3.call("PutObject", Bucket=bucket, Key="a b", Body=b"1")
+            with pytest.raises(Unreachable):
+                await operation.perform(entry, Dying(s3, calls, arrives=arrives))
+            meanwhile = await bodies(s3, bucket, f"{bucket}-archive")
+            await operation.perform(entry, s3)
+            return meanwhile, await bodies(s3, bucket), await bodies(s3, f"{bucket}-archive")
+
+    with running_since(datetime.now(timezone.utc)):
+        meanwhile, source, target = engine.run(dying())
+
+    assert set(meanwhile) == {b"1"}
+    assert (source, target) == ([], [b"1"])
 
 
 def test_rerun_after_a_kill_between_copy_and_delete_ends_well(store: Store) -> None:
     bodies = {"a": b"1", "archived/a": b"1"}  # as a worker leaves them that is killed then
 
-    (outcome,) = moved(store, "killed", MoveObject("killed", target_prefix="archived/"), bodies, "a")
+    (outcome,) = moved(store, "killed", move_to("killed", target_prefix="archived/"), bodies, "a")
 
     assert (outcome.succeeded, outcome.message) == (True, "Successful")
     assert keys_of(store, "killed") == ["archived/a"]
@@ -125,7 +204,7 @@ def test_only_the_version_that_the_manifest_names_is_moved(store: Store) -> None
                 for body in (b"1", b"2")
             ]
             some = entries(["k"], bucket="versions", version=older)
-            (done,) = [done async for done in s3.run(in_lists(some, 1), MoveObject("versions-archive"))]
+            (done,) = [done async for done in s3.run(in_lists(some, 1), move_to("versions-archive"))]
             left = await s3.call("ListObjectVersions", Bucket="versions")
             there = await s3.call("GetObject", Bucket="versions-archive", Key="k")
             return done[0], [*left["Versions"], *left.get("DeleteMarkers", ())], there["Body"]
@@ -149,7 +228,7 @@ def kind(request: Request) -> str:
     return {"PUT": "Copy", "DELETE": "Delete", "GET": "Get", "POST": "Post"}[request.method]
 
 
-def head_of(etag: str = "a" * 32, size: int = 10, **headers: str) -> list[Step]:
+def head_of(etag: str = "a" * 32, /, size: int = 10, **headers: str) -> list[Step]:
     told = {"content-length": str(size), "etag": f'"{etag}"', **headers}
     return [answer(200, b"", {name.replace("_", "-"): value for name, value in told.items()})]
 
@@ -173,7 +252,7 @@ def recording(**answers: Callable[[Request], Sequence[Step]]) -> ScriptedServer:
 
 def move(server: ScriptedServer, operation: MoveObject | None = None, *, version: str | None = None) -> Outcome:
     some = entries(["a b"], version=version)
-    (outcome,) = engine.run(fly(to(server.url), some, operation or MoveObject("archive"), chosen=limits(retries=0)))
+    (outcome,) = engine.run(fly(to(server.url), some, operation or move_to("archive"), chosen=limits(retries=0)))
     return outcome
 
 
@@ -188,7 +267,7 @@ def test_object_is_copied_verified_and_deleted_under_the_condition_that_it_is_th
     assert kinds(server) == ["HeadSource", "Copy", "HeadTarget", "Delete"]
     _, copy, _, delete = server.requests
     assert copy.header("x-amz-copy-source-if-match") == f'"{"a" * 32}"'
-    assert copy.header("if-none-match") == "*"
+    assert copy.header("if-none-match") == ("*" if NEWEST else "")
     assert (delete.target, delete.header("if-match")) == ("/lake/a%20b", f'"{"a" * 32}"')
 
 
@@ -272,12 +351,15 @@ def test_nothing_is_deleted_that_has_not_been_verified(answers: Answers, code: s
 REFUSED = {"Copy": lambda _: [error(412, "PreconditionFailed")]}
 
 
+@conditional
 @pytest.mark.parametrize(
     ("target", "told"),
     [
         (head_of(size=9), "the source's size is 10 bytes, the target's 9"),
         (head_of("b" * 32), "the source's ETag is "),
         (head_of("b" * 32 + "-2"), "nothing shows that it is the same"),
+        (head_of(x_amz_meta_run="2"), "its content is the source's, but not its Metadata"),
+        (head_of(content_encoding="gzip"), "its content is the source's, but not its ContentEncoding"),
     ],
 )
 def test_object_with_another_at_its_target_is_kept_and_so_is_the_other(target: list[Step], told: str) -> None:
@@ -289,6 +371,7 @@ def test_object_with_another_at_its_target_is_kept_and_so_is_the_other(target: l
     assert kinds(server) == ["HeadSource", "Copy", "HeadTarget"]
 
 
+@conditional
 def test_object_that_was_copied_before_a_kill_is_verified_and_deleted() -> None:
     with recording(**REFUSED) as server:
         assert move(server).succeeded
@@ -296,10 +379,16 @@ def test_object_that_was_copied_before_a_kill_is_verified_and_deleted() -> None:
     assert kinds(server) == ["HeadSource", "Copy", "HeadTarget", "HeadTarget", "Delete"]
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
+@conditional
+def test_copy_with_new_metadata_is_known_by_its_content_alone() -> None:
+    with recording(**REFUSED, HeadTarget=lambda _: head_of(x_amz_meta_run="2")) as server:
+        assert move(server, move_to("archive", metadata={"run": "2"})).succeeded
+
+
+@pytest.mark.parametrize("overwrite", OVERWRITES)
 def test_source_that_changed_before_its_copy_is_told_apart_from_a_target_that_exists(overwrite: bool) -> None:
     with recording(**REFUSED, HeadTarget=lambda _: [answer(404)]) as server:
-        outcome = move(server, MoveObject("archive", overwrite=overwrite))
+        outcome = move(server, move_to("archive", overwrite=overwrite))
 
     assert (outcome.succeeded, outcome.http_status, outcome.code) == (False, 412, "PreconditionFailed")
     assert outcome.message == "the source changed; nothing was done"
@@ -307,7 +396,7 @@ def test_source_that_changed_before_its_copy_is_told_apart_from_a_target_that_ex
 
 def test_object_at_the_target_is_overwritten_on_demand() -> None:
     with recording() as server:
-        assert move(server, MoveObject("archive", overwrite=True)).succeeded
+        assert move(server, move_to("archive", overwrite=True)).succeeded
 
     assert not server.requests[1].header("if-none-match")
 
@@ -328,6 +417,94 @@ def test_object_that_changed_after_its_copy_is_kept() -> None:
 def test_object_that_somebody_else_deleted_after_its_copy_is_moved() -> None:
     with recording(Delete=lambda _: [error(404, "NoSuchKey")]) as server:
         assert move(server).succeeded
+
+
+SHORTLY = "Wed, 01 Jul 2026 12:00:01 GMT"
+BY_ANOTHER_CLOCK = "Wed, 01 Jul 2026 11:45:00 GMT"
+LONG_AGO = "Wed, 01 Jul 2026 11:44:59 GMT"
+GONE = "the source s3://lake/a b isn't there"
+ANOTHER = f"{GONE}, and what is at the target is something else"
+
+
+@pytest.mark.parametrize(
+    ("target", "facts", "told"),
+    [
+        (head_of(last_modified=SHORTLY), {}, ("", MOVED_BEFORE)),
+        (head_of(last_modified=BY_ANOTHER_CLOCK), {}, ("", MOVED_BEFORE)),
+        (
+            head_of(last_modified=LONG_AGO),
+            {},
+            ("NoSuchKey", f"{GONE}, and what is at the target was there before this job"),
+        ),
+        ([answer(404)], {}, ("NoSuchKey", GONE)),
+        (head_of(last_modified=SHORTLY), {"size": "10", "e_tag": "a" * 32}, ("", MOVED_BEFORE)),
+        (head_of("a" * 32 + "-2", last_modified=SHORTLY), {"size": "10", "e_tag": "b" * 32}, ("", MOVED_BEFORE)),
+        (
+            head_of(size=11, last_modified=SHORTLY),
+            {"size": "10", "e_tag": "a" * 32},
+            ("NoSuchKey", f"{ANOTHER}: the manifest's size is 10 bytes, the target's 11"),
+        ),
+        (
+            head_of("c" * 32, last_modified=SHORTLY),
+            {"e_tag": "a" * 32},
+            ("NoSuchKey", f"{ANOTHER}: the manifest's ETag is {'a' * 32}, the target's {'c' * 32}"),
+        ),
+    ],
+)
+def test_source_that_is_gone_was_moved_before_only_if_all_that_is_known_says_so(
+    target: list[Step], facts: Mapping[str, str], told: tuple[str, str]
+) -> None:
+    (entry,) = entries(["a b"])
+    gone = recording(HeadSource=lambda _: [answer(404)], HeadTarget=lambda _: target)
+    with running_since(SINCE), gone as server:
+        (outcome,) = engine.run(
+            fly(to(server.url), [FactualEntry.of(entry, facts)], move_to("archive"), chosen=limits(retries=0))
+        )
+
+    assert (outcome.code, outcome.message) == told
+    assert kinds(server) == ["HeadSource", "HeadTarget"]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "facts"),
+    [
+        (CsvManifest("s3://lake/manifest.csv"), None),
+        (CsvManifest("s3://lake/manifest.csv", header=True), {"size": "10", "e_tag": "abc"}),
+    ],
+    ids=["without such columns", "with some"],
+)
+def test_job_knows_what_its_manifest_says_of_objects_if_it_says_anything(
+    manifest: CsvManifest, facts: dict[str, str] | None
+) -> None:
+    known: list[Any] = []
+
+    def script(entry: Entry) -> Outcome:
+        known.append(entry.facts if isinstance(entry, FactualEntry) else None)
+        return succeeds(entry)
+
+    async def running() -> None:
+        s3 = ScriptedEngine(script)
+        s3.put("lake", "manifest.csv", "bucket,key,Size,ETag\ndata,a,10,abc\n" if manifest.header else "data,a\n")
+        asked = spec().model_copy(update={"manifest": manifest, "operation": MoveObject("data", target_prefix="new/")})
+        await run_partition(await prepare(asked, s3, owner=OWNER), 0, s3)
+
+    in_simulated_time(running())
+
+    assert known == [facts]
+
+
+def test_source_that_is_gone_fails_where_no_job_tells_since_when_it_runs() -> None:
+    with recording(HeadSource=lambda _: [answer(404)], HeadTarget=lambda _: head_of(last_modified=SHORTLY)) as server:
+        outcome = move(server)
+
+    assert (outcome.http_status, outcome.code) == (404, "NoSuchKey")
+
+
+def test_version_that_is_gone_is_told_as_s3_calls_it() -> None:
+    with recording(HeadSource=lambda _: [answer(404)], HeadTarget=lambda _: [answer(404)]) as server:
+        outcome = move(server, version="v1")
+
+    assert (outcome.http_status, outcome.code) == (404, "NoSuchVersion")
 
 
 def test_object_that_may_not_be_deleted_fails() -> None:
@@ -353,7 +530,7 @@ def test_store_without_conditional_deletes_is_looked_at_once_more(changed: bool)
 
 @pytest.mark.parametrize("status", [304, 412])
 def test_conditions_are_about_the_source_before_anything_is_done(status: int) -> None:
-    operation = MoveObject("archive", modified_since="2026-01-01T00:00:00Z", unmodified_since="2026-06-01T00:00:00Z")
+    operation = move_to("archive", modified_since="2026-01-01T00:00:00Z", unmodified_since="2026-06-01T00:00:00Z")
     with recording(HeadSource=lambda _: [answer(status)]) as server:
         outcome = move(server, operation)
 
@@ -376,7 +553,9 @@ def test_object_over_5_gb_is_moved_by_a_copy_in_parts() -> None:
         Get=lambda request: [
             answer(200, b"<Tagging><TagSet/></Tagging>" if "tagging" in request.query else b"<List/>")
         ],
-        Post=lambda _: [answer(200, b"<Result><UploadId>up</UploadId></Result>")],
+        Post=lambda _: [
+            answer(200, b"<InitiateMultipartUploadResult><UploadId>up</UploadId></InitiateMultipartUploadResult>")
+        ],
         HeadTarget=lambda _: head_of("c" * 32 + "-24", size),
     ) as server:
         outcome = move(server)
@@ -390,7 +569,7 @@ def test_object_over_5_gb_is_moved_by_a_copy_in_parts() -> None:
 
 def test_requester_pays_for_every_request() -> None:
     with recording() as server:
-        assert move(server, MoveObject("archive", requester_pays=True)).succeeded
+        assert move(server, move_to("archive", requester_pays=True)).succeeded
 
     assert [request.header("x-amz-request-payer") for request in server.requests] == ["requester"] * 4
 
@@ -468,4 +647,4 @@ def test_calls_pass_botocores_checks_before_anything_runs() -> None:
         async with S3(to("http://127.0.0.1:1"), limits(), sleep=Naps()) as s3:
             s3.check(operation, "lake")
 
-    engine.run(checked(MoveObject("archive", target_key="{name}")))
+    engine.run(checked(move_to("archive", target_key="{name}")))

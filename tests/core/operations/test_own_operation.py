@@ -111,13 +111,16 @@ def returned(value: Any, *, fails: bool = False) -> Outcome:
         ("x" * 1_000, "x" * 1_000),
         ("x" * 1_001, "x" * 999 + "…"),
         ("x" * 6_000_000, "x" * 999 + "…"),
+        ("nul \0", r"nul \x00"),
     ],
 )
 def test_message_of_an_object_is_kept_up_to_a_thousand_characters(value: str | None, message: str) -> None:
     assert returned(value)[1:] == (True, 200, "", message)
 
 
-@pytest.mark.parametrize(("value", "message"), [("x" * 5_000, "x" * 999 + "…"), (ValueError("no"), "no")])
+@pytest.mark.parametrize(
+    ("value", "message"), [("x" * 5_000, "x" * 999 + "…"), (ValueError("no"), "no"), ("\0", r"\x00")]
+)
 def test_message_of_a_failure_is_a_text_of_up_to_a_thousand_characters(value: Any, message: str) -> None:
     assert returned(value, fails=True)[1:] == (False, 0, "Odd", message)
 

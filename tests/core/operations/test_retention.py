@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import botocore.session
@@ -15,10 +15,18 @@ import pytest
 from airflow_s3batch.core import engine
 from airflow_s3batch.core.engine import S3
 from airflow_s3batch.core.errors import InvalidInput, S3Error
-from airflow_s3batch.core.operations import Operation, PutObjectLegalHold, PutObjectRetention, operation_from_aws
+from airflow_s3batch.core.operations import (
+    CopyObject,
+    Operation,
+    PutObjectLegalHold,
+    PutObjectRetention,
+    operation_from_aws,
+)
+from airflow_s3batch.core.prepare import prepare
 from airflow_s3batch.core.rows import Outcome
 from tests.core.engine.flights import Naps, entries, fly, in_lists, limits, to
 from tests.core.engine.test_stores import SERVERS, Store
+from tests.core.scripted import OWNER, ScriptedEngine, spec
 from tests.core.test_operations_wire import XML, body, header, sent
 from tests.servers import ScriptedServer, answer, error
 
@@ -179,6 +187,39 @@ class Bucket:
         if isinstance(self._told, S3Error):
             raise self._told
         return self._told
+
+
+@pytest.mark.parametrize(
+    ("operation", "field"),
+    [
+        (PutObjectRetention("GOVERNANCE", "2026-11-24T12:00:00Z"), "retain_until"),
+        (
+            CopyObject("lake", lock_mode="GOVERNANCE", lock_retain_until="2026-11-24T13:00:00+01:00"),
+            "lock_retain_until",
+        ),
+    ],
+)
+def test_date_that_has_passed_is_refused_before_any_object_is(operation: Operation, field: str) -> None:
+    noon = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
+
+    with pytest.raises(InvalidInput, match=f"{field}: 2026-11-24T12:00:00Z has passed"):
+        asyncio.run(prepared(operation, noon))
+    asyncio.run(prepared(operation, noon - timedelta(seconds=1)))
+
+
+async def prepared(operation: Operation, now: datetime) -> None:
+    s3 = Locked()
+    s3.put("lake", "manifest.csv", "data,a\n")
+    await prepare(spec().model_copy(update={"operation": operation}), s3, owner=OWNER, now=lambda: now)
+
+
+class Locked(ScriptedEngine):
+    """Every bucket has Object Lock."""
+
+    async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
+        if action == "GetObjectLockConfiguration":
+            return {"ObjectLockConfiguration": {"ObjectLockEnabled": "Enabled"}}
+        return await super().call(action, **parameters)
 
 
 def refused(status: int, code: str) -> S3Error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,9 +16,12 @@ from hypothesis import strategies as st
 from airflow_s3batch.core import engine
 from airflow_s3batch.core.errors import InvalidInput, ObjectFailed
 from airflow_s3batch.core.operations import CopyObject, MoveObject, VerifyObject, operation_from_aws
+from airflow_s3batch.core.operations.target_key import Targeted
+from airflow_s3batch.core.prepare import prepare
 from airflow_s3batch.core.rows import Entry
 from tests.core.engine.awkward import AWKWARD
 from tests.core.engine.flights import entries, fly, limits, to
+from tests.core.scripted import OWNER, ScriptedEngine, spec
 from tests.servers import ScriptedServer, answer
 
 KEY = "raw/2026/07/a.csv"
@@ -133,6 +138,42 @@ def test_airflows_templates_pass_until_they_are_rendered() -> None:
     assert written.to_aws()["S3PutObjectCopy"]["TargetKey"] == "{{ params.folder }}/{name}"
     with pytest.raises(InvalidInput, match=re.escape("{nope} is no place")):
         operation_from_aws(rendered)
+
+
+@pytest.mark.parametrize("name", ["TargetKeyPrefix", "TargetKey", "StripKeyPrefix", "KeyPattern"])
+@pytest.mark.parametrize("operation", ["S3PutObjectCopy", "S3MoveObject", "S3VerifyObject"])
+def test_what_rendered_to_nothing_never_means_the_objects_own_keys(operation: str, name: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{name} is there and empty"):
+        operation_from_aws({operation: {"TargetResource": "arn:aws:s3:::archive", name: ""}})
+
+
+def test_pattern_takes_a_line_break_for_a_character() -> None:
+    assert target("raw/a\nb", key_pattern="raw/(.+)", target_key="{1}") == "a\nb"
+
+
+@pytest.mark.parametrize("target_key", ["archive/", "{bucket}/all"])
+@pytest.mark.parametrize("kind", [CopyObject, MoveObject, VerifyObject])
+def test_no_job_puts_all_its_objects_at_one_key(kind: Callable[..., Targeted], target_key: str) -> None:
+    s3 = ScriptedEngine()
+    s3.put("lake", "manifest.csv", "data,a\ndata,b\ndata,c\n")
+    asked = spec().model_copy(update={"operation": kind("archive", target_key=target_key)})
+
+    with pytest.raises(InvalidInput, match=re.escape(f"each of 3 objects would have the key {target_key!r}")):
+        asyncio.run(prepare(asked, s3, owner=OWNER))
+
+
+@pytest.mark.parametrize(
+    ("target_key", "rows", "buckets"),
+    [
+        ("archive/", 1, ["lake"]),
+        ("{bucket}", 2, ["lake", "data"]),
+        ("{folder}latest", 3, ["lake"]),
+        ("{version}", 3, ["lake"]),
+        ("", 3, ["lake"]),
+    ],
+)
+def test_keys_that_may_differ_are_left_to_the_author(target_key: str, rows: int, buckets: list[str]) -> None:
+    CopyObject("archive", target_key=target_key).check_job(rows, buckets, datetime.now(timezone.utc))
 
 
 # On the wire

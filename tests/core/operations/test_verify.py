@@ -320,8 +320,8 @@ def test_by_size_the_size_must_be_listed(facts: dict[str, str], told: tuple[bool
 def test_object_that_is_listed_and_is_not_there_is_told_so() -> None:
     outcome = checked(telling(status=404), {"e_tag": MD5})
 
-    assert (outcome.http_status, outcome.code) == (404, "NoSuchKey")
-    assert outcome.message == "the object s3://lake/a b isn't there"
+    assert (outcome.http_status, outcome.code) == (404, "NoSuchVersion")
+    assert outcome.message == "the object s3://lake/a b isn't there in version v1"
 
 
 def test_one_request_asks_for_the_listed_version_and_its_checksums() -> None:
