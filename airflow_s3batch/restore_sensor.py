@@ -37,6 +37,8 @@ class S3BatchRestoreSensor(S3BatchTask, BaseSensorOperator):
     Args:
         job: the job's summary, what its report returns (templated): ``job.output`` of the task group. Or where its
             completion report is, ``s3://bucket/prefix/job-<id>/manifest.json``, ours or AWS's.
+        plus_is_space: whether a ``+`` in the report's keys means a space. It does in a report of AWS's about a job that
+            had an inventory as its manifest, and nothing in such a report says so.
         poke_interval: seconds between two looks.
         timeout: seconds after which it fails, a week by default.
         deferrable: wait in the triggerer, without a worker's slot; by default Airflow's
@@ -53,12 +55,14 @@ class S3BatchRestoreSensor(S3BatchTask, BaseSensorOperator):
         self,
         *,
         job: dict[str, Any] | str | XComArg,
+        plus_is_space: bool = False,
         poke_interval: timedelta | float = 300.0,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **{"multiple_outputs": True, **kwargs})
         self.job = job
+        self.plus_is_space = plus_is_space
         self.deferrable = deferrable
         self._so_far = Restores()
 
@@ -98,9 +102,7 @@ class S3BatchRestoreSensor(S3BatchTask, BaseSensorOperator):
             so_far=so_far.to_json(),
             began=began,
             poke_interval=self.poke_interval,
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
+            **self.connection,
         )
         left = max(0.0, began + self.timeout - time.time())
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=left))
@@ -111,7 +113,9 @@ class S3BatchRestoreSensor(S3BatchTask, BaseSensorOperator):
         self.show_report(context, access, uri)
 
         async def work(s3: S3, _: asyncio.Event) -> Restores:
-            return await look_again(uri, s3, so_far, expected=summary.get("succeeded"))
+            return await look_again(
+                uri, s3, so_far, expected=summary.get("succeeded"), plus_is_space=self.plus_is_space
+            )
 
         so_far = self.in_s3(access, Limits(), work)
         told = (f"{so_far.restored:,}", f"{len(so_far.ongoing):,}", f"{so_far.rows:,}")

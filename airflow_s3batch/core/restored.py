@@ -19,7 +19,7 @@ from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, S3BatchError, S3Error, printable
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.operations.base import with_version
-from airflow_s3batch.core.reported import read_report
+from airflow_s3batch.core.reported import find_report
 from airflow_s3batch.core.rows import Outcome
 
 __all__ = ["Archived", "Restores", "look_again", "still_ongoing"]
@@ -53,6 +53,8 @@ class Archived(NamedTuple):
 class Restores:
     """How far the restores of one report are, as far as has been looked."""
 
+    report: str = ""
+    """The fingerprint of the report that they are of: its rows are counted in its order."""
     rows: int = 0
     """Rows of the report that have been looked at."""
     restored: int = 0
@@ -64,18 +66,22 @@ class Restores:
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` makes the same of."""
-        return {"rows": self.rows, "restored": self.restored, "ongoing": [list(one) for one in self.ongoing]}
+        ongoing = [list(one) for one in self.ongoing]
+        return {"report": self.report, "rows": self.rows, "restored": self.restored, "ongoing": ongoing}
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        return cls(
-            rows=told["rows"], restored=told["restored"], ongoing=tuple(Archived(*one) for one in told["ongoing"])
-        )
+        ongoing = tuple(Archived(*one) for one in told["ongoing"])
+        return cls(report=told["report"], rows=told["rows"], restored=told["restored"], ongoing=ongoing)
 
 
-async def look_again(report_uri: str, s3: S3Calls, so_far: Restores, *, expected: int | None = None) -> Restores:
+async def look_again(
+    report_uri: str, s3: S3Calls, so_far: Restores, *, expected: int | None = None, plus_is_space: bool = False
+) -> Restores:
     """Look at what was ongoing, and if nothing of it is any more, at further rows of the report.
+
+    A report that was written again meanwhile, since the job was run again, is looked at from its begin.
 
     Waited for are the objects whose restore S3 has taken, or had taken before (RestoreAlreadyInProgress).
 
@@ -84,6 +90,7 @@ async def look_again(report_uri: str, s3: S3Calls, so_far: Restores, *, expected
         s3: S3.
         so_far: what the look before returned; `Restores()` at first.
         expected: how many objects the job succeeded with, to compare with the report.
+        plus_is_space: as `read_report` takes it.
 
     Raises:
         S3BatchError: objects will never be restored: they are gone, or archived without a restore under way.
@@ -95,8 +102,11 @@ async def look_again(report_uri: str, s3: S3Calls, so_far: Restores, *, expected
     so_far = replace(so_far, ongoing=ongoing, restored=so_far.restored + len(so_far.ongoing) - len(ongoing))
     if ongoing:
         return so_far
+    report = await find_report(report_uri, s3)
+    if so_far.report != report.fingerprint:
+        so_far = Restores(report=report.fingerprint)
     succeeded = 0
-    async with aclosing(_in_hundreds(report_uri, s3)) as outcomes:
+    async with aclosing(_in_hundreds(report.outcomes(s3, plus_is_space=plus_is_space))) as outcomes:
         async for some in outcomes:
             succeeded += sum(outcome.succeeded for outcome in some)
             some = [outcome for outcome in some if outcome.entry.row > so_far.rows]  # noqa: PLW2901
@@ -104,14 +114,15 @@ async def look_again(report_uri: str, s3: S3Calls, so_far: Restores, *, expected
                 continue
             asked = [_archived(outcome) for outcome in some if outcome.succeeded or outcome.code == _UNDER_WAY]
             ongoing = await still_ongoing(asked, s3)
-            so_far = Restores(
+            so_far = replace(
+                so_far,
                 rows=some[-1].entry.row,
                 restored=so_far.restored + len(asked) - len(ongoing),
                 ongoing=(*so_far.ongoing, *ongoing),
             )
             if len(so_far.ongoing) >= _ENOUGH:
                 return so_far
-    if expected is not None and succeeded != expected:
+    if expected is not None and succeeded < expected:  # more, where the job was run again
         raise InvalidInput(
             f"{printable(report_uri)} has rows for {succeeded:,} of the {expected:,} objects that were asked for; "
             "to wait for them, give the job a CompletionReport with scope='AllTasks'"
@@ -162,9 +173,9 @@ def _archived(outcome: Outcome) -> Archived:
     return Archived(bucket, key, version)
 
 
-async def _in_hundreds(report_uri: str, s3: S3Calls) -> AsyncGenerator[list[Outcome], None]:
+async def _in_hundreds(report: AsyncGenerator[Outcome, None]) -> AsyncGenerator[list[Outcome], None]:
     some: list[Outcome] = []
-    async with aclosing(read_report(report_uri, s3)) as outcomes:
+    async with aclosing(report) as outcomes:
         async for outcome in outcomes:
             some.append(outcome)
             if len(some) == _AT_ONCE:

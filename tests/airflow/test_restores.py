@@ -47,6 +47,7 @@ class Slow:
 
     def __init__(self, looks: int) -> None:
         self.looks = looks
+        self.rows = ROWS
         self.lost = False
         self.looked: dict[str, int] = {}
 
@@ -63,10 +64,10 @@ class Slow:
                 "TaskExecutionStatus": "succeeded",
                 "Bucket": "lake",
                 "Key": "rows.csv",
-                "MD5Checksum": hashlib.md5(ROWS).hexdigest(),
+                "MD5Checksum": hashlib.md5(self.rows).hexdigest(),
             }
             return [answer(200, json.dumps({"Format": "Report_CSV_20180820", "Results": [result]}).encode())]
-        return [answer(200, ROWS) if request.path == "/lake/rows.csv" else error(404, "NoSuchKey")]
+        return [answer(200, self.rows) if request.path == "/lake/rows.csv" else error(404, "NoSuchKey")]
 
 
 @pytest.fixture
@@ -102,6 +103,13 @@ def sensor(job: Any = REPORT, **options: Any) -> S3BatchRestoreSensor:
         return S3BatchRestoreSensor(task_id="wait", job=job, **{"poke_interval": 0.05, **options})
 
 
+def test_plus_in_a_report_of_awss_about_an_inventory_is_a_space(slow: Slow, context: Context) -> None:
+    slow.rows = b"lake,a+b,,succeeded,202,,Successful\r\n"
+
+    assert sensor(plus_is_space=True, deferrable=False).execute(context)["restored"] == 1
+    assert slow.looked == {"/lake/a%20b": 3}
+
+
 @pytest.mark.parametrize("job", [REPORT, SUMMARY])
 def test_sensor_pokes_until_all_can_be_read(slow: Slow, context: Context, job: Any) -> None:
     told = sensor(job, deferrable=False).execute(context)
@@ -127,7 +135,7 @@ def test_deferrable_sensor_does_not_defer_when_all_can_be_read(slow: Slow, conte
 
 def test_every_leg_of_the_waiting_counts_for_the_timeout(slow: Slow, context: Context) -> None:
     waiting = sensor(deferrable=True, timeout=100)
-    so_far = {"rows": 2, "restored": 0, "ongoing": [["lake", "c", None]]}
+    so_far = {"report": "", "rows": 2, "restored": 0, "ongoing": [["lake", "c", None]]}
     with pytest.raises(TaskDeferred) as deferred:
         waiting.execute_complete(context, {"so_far": so_far, "began": 0.0})
 
@@ -148,7 +156,7 @@ def test_something_else_than_a_summary_is_an_error(slow: Slow, context: Context,
 
 def test_trigger_is_what_it_serializes_to() -> None:
     given = {
-        "so_far": {"rows": 3, "restored": 1, "ongoing": [["lake", "a b", None], ["lake", "c", "v1"]]},
+        "so_far": {"report": "5eb6", "rows": 3, "restored": 1, "ongoing": [["lake", "a b", None], ["lake", "c", "v1"]]},
         "began": 1767225600.0,
         "poke_interval": 7.0,
         "aws_conn_id": "lake",
@@ -165,7 +173,7 @@ def test_trigger_is_what_it_serializes_to() -> None:
 
 def test_trigger_tells_of_an_object_that_is_gone(slow: Slow) -> None:
     slow.lost = True
-    so_far = {"rows": 2, "restored": 1, "ongoing": [["lake", "c", None]]}
+    so_far = {"report": "", "rows": 2, "restored": 1, "ongoing": [["lake", "c", None]]}
     trigger = S3BatchRestoreTrigger(so_far=so_far, began=0.0, poke_interval=0.01)
 
     assert "s3://lake/c: it isn't there any more" in asyncio.run(anext_of(trigger)).payload["error"]

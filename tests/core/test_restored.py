@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -31,9 +32,13 @@ class Glacier(MemoryS3):
         self.heads: dict[str, dict[str, Any]] = {}
         """What is told about a key instead."""
         self.looked_at: list[str] = []
+        self.report(list(map(str, range(objects))), failed or {})
+
+    def report(self, succeeded: Sequence[str], failed: Mapping[str, str]) -> None:
+        """Write the report of the job, anew if there is one."""
         files = {
-            "succeeded": "".join(f"lake,{key},,succeeded,202,,Successful\r\n" for key in range(objects)),
-            "failed": "".join(f"lake,{key},,failed,409,{code},No.\r\n" for key, code in (failed or {}).items()),
+            "succeeded": "".join(f"lake,{key},,succeeded,202,,Successful\r\n" for key in succeeded),
+            "failed": "".join(f"lake,{key},,failed,409,{code},No.\r\n" for key, code in failed.items()),
         }
         results = []
         for status, text in files.items():
@@ -41,7 +46,7 @@ class Glacier(MemoryS3):
             md5 = hashlib.md5(text.encode()).hexdigest()
             place = {"Bucket": "lake", "Key": f"results/{status}.csv", "MD5Checksum": md5}
             results.append({"TaskExecutionStatus": status, **place})
-        manifest = {"Format": "Report_CSV_20180820", "Results": results}
+        manifest = {"Format": "Report_CSV_20180820", "ReportCreationDate": str(len(self.calls)), "Results": results}
         self.put("lake", "reports/job-1/manifest.json", json.dumps(manifest))
 
     async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
@@ -72,7 +77,9 @@ def test_it_is_over_when_all_can_be_read() -> None:
     s3 = Glacier(3)
     s3.restoring.clear()
 
-    assert look(s3, expected=3) == Restores(rows=3, restored=3, ended=True)
+    seen = look(s3, expected=3)
+
+    assert (seen.rows, seen.restored, seen.ongoing, seen.ended) == (3, 3, (), True)
 
 
 def test_what_is_ongoing_is_looked_at_again_and_nothing_else() -> None:
@@ -89,7 +96,8 @@ def test_what_is_ongoing_is_looked_at_again_and_nothing_else() -> None:
     assert (second.rows, second.restored) == (5, 4)
     assert sorted(s3.looked_at) == ["1", "3"]
     s3.restoring.clear()
-    assert look(s3, second) == Restores(rows=5, restored=5, ended=True)
+    third = look(s3, second)
+    assert (third.rows, third.restored, third.ongoing, third.ended) == (5, 5, (), True)
 
 
 def test_not_all_of_many_are_looked_at_while_many_are_ongoing() -> None:
@@ -169,6 +177,52 @@ def test_refusal_of_a_look_is_raised() -> None:
 
     with pytest.raises(S3Error, match="403 Forbidden"):
         look(s3)
+
+
+def test_all_objects_of_a_report_that_was_written_again_are_waited_for() -> None:
+    """Some failed at first: done again, they stand before rows that have been looked at."""
+    keys = [str(number) for number in range(700)]
+    s3 = Glacier(700)
+    s3.report(keys[50:], dict.fromkeys(keys[:50], "SlowDown"))
+    s3.restoring -= set(keys[50:300])
+    seen = look(s3, expected=650)
+    assert 0 < len(seen.ongoing) < 650
+
+    s3.report(keys, {})
+    while not seen.ended:
+        s3.restoring -= {one.key for one in seen.ongoing}
+        seen = look(s3, seen, expected=650)
+
+    assert not s3.restoring
+    assert seen.restored == 700
+
+
+def test_failure_that_became_a_restore_under_way_is_waited_for() -> None:
+    s3 = Glacier(1, failed={"x": "SlowDown"})
+    seen = look(s3)
+    s3.report(["0"], {"x": "RestoreAlreadyInProgress"})
+    s3.restoring = {"x"}
+
+    assert [one.key for one in look(s3, seen).ongoing] == ["x"]
+
+
+def test_report_that_was_written_again_with_the_same_rows_is_the_same() -> None:
+    s3 = Glacier(600)
+    first = look(s3)
+    s3.report(list(map(str, range(600))), {})
+    s3.restoring.clear()
+    s3.looked_at.clear()
+
+    assert look(s3, first).restored == 600
+    assert sorted(s3.looked_at) == sorted(map(str, range(600)))  # each once
+
+
+@pytest.mark.parametrize(("plus_is_space", "key"), [(False, "+a b"), (True, " a b")])
+def test_plus_is_what_the_caller_says_it_is(plus_is_space: bool, key: str) -> None:
+    s3 = Glacier(0, failed={"+a%20b": "RestoreAlreadyInProgress"})
+    s3.restoring = {key}
+
+    assert look(s3, plus_is_space=plus_is_space).ongoing == (Archived("lake", key, None),)
 
 
 def test_report_without_rows_for_what_succeeded_is_an_error() -> None:

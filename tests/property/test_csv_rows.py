@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import NoReturn
 from urllib.parse import quote, unquote_to_bytes
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_s3batch.core.errors import ManifestError
-from airflow_s3batch.core.manifest.csv_rows import CsvRows, _Odd
+from airflow_s3batch.core.manifest.csv_exact import ExactRows
+from airflow_s3batch.core.manifest.csv_rows import CsvRows
 from airflow_s3batch.core.manifest.layout import CsvLayout
 from airflow_s3batch.core.rows import Entry
 
@@ -83,20 +83,20 @@ def test_what_was_written_is_read(manifest: tuple[tuple[str, ...], list[Entry], 
     assert CsvRows("s3://lake/m.csv", CsvLayout(fields)).check(file, first) == (len(entries), len(entries), None)
 
 
-class RowByRow(CsvRows):
-    """Takes no row for plain, so that each is read by the exact rules."""
-
-    def _plain(self, text: str) -> NoReturn:
-        raise _Odd(text)
-
-
 def exactly(fields: tuple[str, ...], file: bytes) -> list[Entry] | str:
-    """The entries, or what is wrong, of a file read a row at a time."""
-    reader, entries = RowByRow("s3://lake/m.csv", CsvLayout(fields)), []
+    """The entries, or what is wrong, of a file read a row at a time, by the exact rules alone."""
+    reader, entries = ExactRows("s3://lake/m.csv", CsvLayout(fields)), []
     lines = file.split(b"\n")
     try:
         for row, line in enumerate(lines if lines[-1] else lines[:-1], 1):
-            entries += reader.entries(line + b"\n", row)
+            try:
+                text = (line + b"\n").decode()[:-1]
+            except UnicodeDecodeError as error:
+                raise reader.not_text(line, row, error.reason) from None
+            if row == 1:
+                reader.begin(text, row)
+            found = reader.read(text, row)
+            entries.append(Entry(row, found.bucket, found.key, found.version, found.spelled))
     except ManifestError as error:
         return str(error)
     return entries

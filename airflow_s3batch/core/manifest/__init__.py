@@ -1,23 +1,29 @@
-"""The manifests, and the one dispatch from AWS's JobManifest to them."""
+"""The manifests, and the one dispatch from AWS's JobManifest to them.
+
+They load when they are first used: a DAG file pays for those it names, and a worker, which reads them from JSON, for
+all.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.manifest.base import Manifest, Survey
-from airflow_s3batch.core.manifest.csv import CsvManifest
-from airflow_s3batch.core.manifest.failed import FailedObjects
-from airflow_s3batch.core.manifest.filtered import FilteredManifest
-from airflow_s3batch.core.manifest.generated import GeneratedManifest
-from airflow_s3batch.core.manifest.inventory import InventoryManifest
-from airflow_s3batch.core.manifest.list_objects import ListObjects
-from airflow_s3batch.core.manifest.objects import Objects
-from airflow_s3batch.core.manifest.parquet import ParquetManifest
+from airflow_s3batch.core.values import as_create_job_takes
+
+if TYPE_CHECKING:
+    from airflow_s3batch.core.manifest.csv import CsvManifest
+    from airflow_s3batch.core.manifest.failed import FailedObjects
+    from airflow_s3batch.core.manifest.filtered import FilteredManifest
+    from airflow_s3batch.core.manifest.generated import GeneratedManifest
+    from airflow_s3batch.core.manifest.inventory import InventoryManifest
+    from airflow_s3batch.core.manifest.list_objects import ListObjects
+    from airflow_s3batch.core.manifest.objects import Objects
+    from airflow_s3batch.core.manifest.parquet import ParquetManifest
 
 __all__ = [
-    "GENERATORS",
-    "MANIFESTS",
     "CsvManifest",
     "FailedObjects",
     "FilteredManifest",
@@ -31,16 +37,37 @@ __all__ = [
     "manifest_from_aws",
 ]
 
-MANIFESTS: dict[str, type[Manifest]] = {
-    manifest.aws_format: manifest for manifest in (CsvManifest, InventoryManifest, ParquetManifest)
+_LISTS = {"CsvManifest": "csv", "InventoryManifest": "inventory", "ParquetManifest": "parquet"}
+"""Those that AWS's JobManifest can be, and their modules."""
+_QUESTIONS = {
+    "ListObjects": "list_objects",
+    "FailedObjects": "failed",
+    "Objects": "objects",
+    "FilteredManifest": "filtered",
 }
-"""Every manifest by AWS's JobManifestFormat."""
-GENERATORS: dict[str, type[GeneratedManifest]] = {
-    generator.aws_name: generator for generator in (ListObjects, FailedObjects, Objects, FilteredManifest)
-}
-"""Every manifest that is first to be found, by its member of AWS's JobManifestGenerator."""
+"""Those that are first to be found: members of AWS's JobManifestGenerator, or ours beside it."""
+_MODULES = {**_LISTS, **_QUESTIONS, "GeneratedManifest": "generated"}
 _SHOWN = 80
 """Characters of what isn't one, in errors."""
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = found
+    return found
+
+
+def _questions() -> dict[str, type[GeneratedManifest]]:
+    kinds = [cast("type[GeneratedManifest]", __getattr__(name)) for name in _QUESTIONS]
+    return {kind.aws_name: kind for kind in kinds}
+
+
+def _lists() -> dict[str, type[Manifest]]:
+    kinds = [cast("type[Manifest]", __getattr__(name)) for name in _LISTS]
+    return {kind.aws_format: kind for kind in kinds}
 
 
 def manifest_from_aws(manifest: Any) -> Manifest:
@@ -49,17 +76,20 @@ def manifest_from_aws(manifest: Any) -> Manifest:
     Raises:
         InvalidInput: its format is unknown, or a field is missing or wrong.
     """
-    if isinstance(manifest, dict) and len(manifest) == 1 and (generator := GENERATORS.get(next(iter(manifest)))):
-        return generator.from_arguments(manifest[generator.aws_name])
+    questions = _questions()
+    if isinstance(manifest, dict) and len(manifest) == 1 and (question := questions.get(next(iter(manifest)))):
+        with as_create_job_takes(question.aws_name):
+            return question.from_arguments(manifest[question.aws_name])
     try:
         name = manifest["Spec"]["Format"]
     except (KeyError, TypeError):
         raise InvalidInput(
             f"{printable(repr(manifest), _SHOWN)} is no manifest: write one of this package's, as "
             f'CsvManifest("s3://…"); or as JSON, with Spec.Format and Location.ObjectArn, or one of '
-            f"{', '.join(GENERATORS)}"
+            f"{', '.join(questions)}"
         ) from None
-    known = MANIFESTS.get(name)
-    if known is None:
-        raise InvalidInput(f"manifest format {printable(repr(name))} is unknown; known are {', '.join(MANIFESTS)}")
-    return known.from_arguments(manifest)
+    lists = _lists()
+    if not isinstance(name, str) or name not in lists:
+        raise InvalidInput(f"manifest format {printable(repr(name))} is unknown; known are {', '.join(lists)}")
+    with as_create_job_takes(name):
+        return lists[name].from_arguments(manifest)

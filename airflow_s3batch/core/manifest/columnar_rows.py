@@ -82,6 +82,7 @@ class ColumnarRows:
         buckets = self._check_buckets(batch, row)
         self._check_keys(batch, row)
         self._check_versions(batch, row)
+        findings.add_versions(self._uri, versioned=bool(self._versioned))
         kept = self._kept(batch, findings)
         if kept is not None and len(buckets) > 1:
             buckets = self._bucket_column(batch.filter(kept)).unique().to_pylist()
@@ -141,7 +142,8 @@ class ColumnarRows:
         if self._version is None:
             return
         missing = pc.equal(pc.fill_null(self._checked_text(batch, self._version, row), ""), "")
-        if self._layout.inventory:
+        if self._layout.inventory:  # where none is named, it is the version null
+            self._versioned = True
             return
         if self._versioned is None:
             self._versioned = not missing[0].as_py()

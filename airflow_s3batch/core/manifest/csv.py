@@ -79,7 +79,7 @@ class CsvManifest(Manifest):
         etag: str | None = None,
         version_id: str | None = None,
     ) -> None:
-        if fields is None and header in {False, "False", "false"}:
+        if fields is None and header in (False, "False", "false"):
             fields = ("Key",) if bucket is not None else ("Bucket", "Key")
         super().__init__(
             uri=uri,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from itertools import compress
+from itertools import accumulate, compress
 from typing import TYPE_CHECKING
 
 from airflow_s3batch.core.calls import S3Calls
@@ -123,13 +123,9 @@ def _begins(block: bytes, begin: int, checked: Checked) -> Callable[[int, int], 
     """What gives the offsets of rows that are kept."""
 
     def begins(first: int, step: int) -> Sequence[int]:
-        lengths = list(map(len, block.split(b"\n")))  # without the newlines: one a row
+        # The lengths are without the newlines: one a row.
+        offsets = list(accumulate(map(len, block.split(b"\n")), initial=begin))
         lines = range(checked.lines) if checked.kept is None else list(compress(range(checked.lines), checked.kept))
-        found, at, before = [], begin, 0
-        for line in lines[first::step]:
-            at += sum(lengths[before:line]) + line - before
-            before = line
-            found.append(at)
-        return found
+        return [offsets[line] + line for line in lines[first::step]]
 
     return begins

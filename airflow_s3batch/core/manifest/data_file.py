@@ -93,6 +93,10 @@ async def survey_of(uri: str, files: Sequence[DataFile], s3: S3Calls) -> Survey:
             position = base + stretch.end
     if row == 1:
         raise ManifestError(uri, " ".join(("the manifest lists no object", *findings.warnings)))
+    if (mixed := findings.mixed_versions) is not None:
+        with_versions, without = map(printable, mixed)
+        wrong = f"rows of {with_versions} have version IDs, and rows of {without} have none"
+        raise ManifestError(uri, f"{wrong}; give all files a column of them, or make two jobs")
     if len(findings.buckets) > BUCKETS_MOST:
         wrong = f"it names more than {BUCKETS_MOST:,} buckets, and each is looked at before the job; divide it"
         raise ManifestError(uri, wrong)

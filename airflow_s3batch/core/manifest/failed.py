@@ -26,6 +26,8 @@ __all__ = ["FailedObjects"]
 
 _SOME = 1000
 """Rows that are written at once."""
+_SHOWN = 10
+"""Codes of other failures that are named when there is no failure of the wanted ones."""
 
 
 def _several(given: object) -> object:
@@ -75,14 +77,16 @@ class FailedObjects(GeneratedManifest):
 
     async def resolve(self, s3: S3Calls, place: S3Location, now: datetime) -> Manifest:
         """See `Manifest.resolve`."""
-        await self.pin(s3)  # the report is still the one that was pinned
+        await self.pin(s3)  # the report is still the one that was pinned …
         seen: Counter[str] = Counter()
         async with aclosing(self._failed(s3, seen)) as failed:
             first = await anext(failed, None)
-            versioned = first is not None and first.version is not None
+            if first is None:
+                raise ManifestError(self.report, self._nothing(seen))
+            versioned = first.version is not None
             fields = ("Bucket", "Key", "VersionId") if versioned else ("Bucket", "Key")
             async with ManifestWriter(s3, place, fields, now, asked=self._asked, of="failed objects") as writer:
-                some = [] if first is None else [first]
+                some = [first]
                 async for entry in failed:
                     if (entry.version is not None) is not versioned:
                         raise ManifestError(self.report, _mixed(entry))
@@ -91,8 +95,18 @@ class FailedObjects(GeneratedManifest):
                         await writer.add(_rows(some, versioned=versioned))
                         some = []
                 await writer.add(_rows(some, versioned=versioned))
+                await self.pin(s3)  # … and was so while it was read
                 writer.seen = sum(seen.values())
                 return await writer.finish()
+
+    def _nothing(self, seen: Counter[str]) -> str:
+        """Why there is nothing to do."""
+        if not seen:
+            return "no object failed in that job; a job needs at least one"
+        codes = ", ".join(f"{printable(code)} ({count:,})" for code, count in seen.most_common(_SHOWN))
+        more = ", …" if len(seen) > _SHOWN else ""
+        wanted = " or ".join(map(printable, self.codes))
+        return f"none of the {seen.total():,} failed objects failed with {wanted}; their codes are {codes}{more}"
 
     @property
     def _asked(self) -> str:

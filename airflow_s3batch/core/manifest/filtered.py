@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -27,6 +28,7 @@ __all__ = ["FilteredManifest"]
 
 _FIELDS = {"e_tag": "ETag"}
 """Fields of S3 Inventory that aren't their column's name in camel case."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class FilteredManifest(GeneratedManifest):
@@ -97,15 +99,24 @@ class FilteredManifest(GeneratedManifest):
 
 
 class _Columns:
-    """The columns that are written: all, but versions only if rows have them. Every batch has to be like the first."""
+    """The columns that are written: those that an inventory in CSV can hold, versions only if rows have them.
+
+    Every batch has to be like the first.
+    """
 
     def __init__(self, uri: str, first: pa.RecordBatch | None) -> None:
         self._uri = uri
-        self._all: list[str] = [] if first is None else list(first.schema.names)
+        types = {} if first is None else dict(zip(first.schema.names, first.schema.types, strict=True))
+        self._all = list(types)
         self._versioned = first is not None and _versions(first) > 0
-        self.names = [name for name in self._all if name != "version_id" or self._versioned]
+        written: dict[str, str] = {}
+        # Of two names that are one in camel case, the one that S3 Inventory could have written stays: key, not Key.
+        for name in sorted(self._all, key=lambda name: name != name.lower()):
+            if _is_name(name) and _is_text(types[name]) and (name != "version_id" or self._versioned):
+                written.setdefault(_FIELDS.get(name, _camel(name)), name)
+        self.names = list(written.values())
         """As `Manifest.batches` calls them."""
-        self.fields = [_FIELDS.get(name, _camel(name)) for name in self.names]
+        self.fields = list(written)
         """As an inventory's manifest.json does."""
 
     def check(self, batch: pa.RecordBatch) -> None:
@@ -133,11 +144,34 @@ def _camel(name: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
+def _is_name(name: str) -> bool:
+    """Whether a name can stand in manifest.json's fileSchema, between commas and blanks."""
+    return name.isprintable() and "," not in name and bool(name) and name == name.strip()
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type can be written as text, as `_texts` does it."""
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    # Not bytes, of which only some are text, nor spans of time, for which Arrow has no words.
+    return "string" in str(kind) or any(
+        getattr(pa.types, f"is_{one}")(kind)
+        for one in ("nested", "boolean", "integer", "floating", "decimal", "date", "time", "timestamp", "null")
+    )
+
+
 def _rows(table: pa.Table, names: Sequence[str]) -> list[tuple[str, ...]]:
     columns = [_texts(table.column(name)) for name in names]
     at = names.index("key")
-    columns[at] = encoded(columns[at])
+    keys = encoded(columns[at])
+    columns = [keys if column is columns[at] else list(map(_on_one_line, column)) for column in columns]
     return list(zip(*columns, strict=True))
+
+
+def _on_one_line(text: str) -> str:
+    """The text with its control characters as Python writes them: a line break in a row would end it."""
+    return text if text.isprintable() else _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:

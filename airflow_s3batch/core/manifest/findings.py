@@ -18,6 +18,7 @@ class Findings:
     def __init__(self) -> None:
         self._buckets: dict[str, None] = {}
         self._plus: tuple[str, int] | None = None
+        self._versions: dict[bool, str] = {}
         self.delete_markers = 0
         """Rows that were left out, since they are delete markers."""
         self.noncurrent = 0
@@ -45,10 +46,20 @@ class Findings:
         """Take note of a key with a bare ``+``, in a file in which that means itself; the first is told of."""
         self._plus = self._plus or (uri, row)
 
+    def add_versions(self, uri: str, *, versioned: bool) -> None:
+        """Take note of whether the rows of a file have version IDs; the first file of either kind is told of."""
+        self._versions.setdefault(versioned, uri)
+
+    @property
+    def mixed_versions(self) -> tuple[str, str] | None:
+        """A file whose rows have version IDs, and one whose rows have none; None if all files are of one kind."""
+        return (self._versions[True], self._versions[False]) if len(self._versions) > 1 else None
+
     def add(self, other: Findings) -> None:
         """Take in what was found in the files that follow."""
         self.add_buckets(other.buckets)
         self._plus = self._plus or other._plus
+        self._versions = {**other._versions, **self._versions}
         self.delete_markers += other.delete_markers
         self.noncurrent += other.noncurrent
         self.noncurrent_kept += other.noncurrent_kept

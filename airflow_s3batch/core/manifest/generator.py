@@ -5,12 +5,12 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_S3JobManifestGenerat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from airflow_s3batch.core.errors import InvalidInput, printable
+from airflow_s3batch.core.errors import InvalidInput
 from airflow_s3batch.core.location import S3Location, is_template
-from airflow_s3batch.core.values import known_arguments
+from airflow_s3batch.core.values import as_create_job_takes, known_arguments
 
 __all__ = ["fields_of", "generator_of"]
 
@@ -31,6 +31,7 @@ _FILTERS = {
     "ObjectSizeLessThanBytes": "smaller_than",
     "MatchAnyStorageClass": "storage_classes",
     "ObjectReplicationStatuses": "replication_statuses",
+    "EligibleForReplication": "eligible_for_replication",
 }
 _OPTIONS = {
     "AllVersions": "versions",
@@ -38,7 +39,7 @@ _OPTIONS = {
     "ExpectedBucketOwner": "bucket_owner",
     "ManifestOutputLocation": "output",
 }
-_OF_OTHER_SHAPES = {"KeyNameConstraint", "MatchAnyObjectEncryption", "MatchAllTags", "EligibleForReplication"}
+_OF_OTHER_SHAPES = {"KeyNameConstraint", "MatchAnyObjectEncryption", "MatchAllTags"}
 
 
 def generator_of(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,10 +49,8 @@ def generator_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     chosen = _told(_FILTERS, fields)
     if constraint := _told(_CONSTRAINTS, fields):
         chosen["KeyNameConstraint"] = constraint
-    if fields["encryption"] is not None:
-        about = {"KmsKeyArn": fields["kms_key"], "BucketKeyEnabled": fields["bucket_key"]}
-        known = {name: value for name, value in about.items() if value is not None}
-        chosen["MatchAnyObjectEncryption"] = [{fields["encryption"]: known}]
+    if fields["encryption"]:
+        chosen["MatchAnyObjectEncryption"] = [one.to_aws() for one in fields["encryption"]]
     if fields["tags"]:
         chosen["MatchAllTags"] = [{"Key": key, "Value": value} for key, value in fields["tags"].items()]
     options = {"EnableManifestOutput": True, **_told(_OPTIONS, fields)}
@@ -71,50 +70,36 @@ def fields_of(arguments: dict[str, Any]) -> dict[str, Any]:
     """The fields of `ListObjects` that AWS's JSON tells.
 
     Raises:
-        InvalidInput: a member is unknown or of another shape, or can't be done here.
+        InvalidInput: a member is unknown or of another shape.
     """
-    try:
+    with as_create_job_takes(_NAME):
         return _fields(arguments)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise InvalidInput(f"{_NAME}: it isn't what CreateJob takes ({printable(repr(error))})") from None
 
 
 def _fields(arguments: dict[str, Any]) -> dict[str, Any]:
     known_arguments(_NAME, arguments, {"SourceBucket", "SourceBuckets", "EnableManifestOutput", "Filter", *_OPTIONS})
     chosen = _members("Filter", arguments, {*_FILTERS, *_OF_OTHER_SHAPES})
-    if "EligibleForReplication" in chosen:
-        raise InvalidInput(
-            f"{_NAME}: EligibleForReplication is known to Amazon's managed service only; "
-            "filter by the prefixes and tags of the bucket's replication rules instead"
-        )
     constraint = _members("KeyNameConstraint", chosen, set(_CONSTRAINTS))
+    encryption = {"encryption": chosen["MatchAnyObjectEncryption"]} if "MatchAnyObjectEncryption" in chosen else {}
     fields = {
         **{field: constraint[name] for name, field in _CONSTRAINTS.items() if name in constraint},
         **{field: chosen[name] for name, field in _FILTERS.items() if name in chosen},
         **{field: arguments[name] for name, field in _OPTIONS.items() if name in arguments},
-        **_encryption(chosen.get("MatchAnyObjectEncryption") or ()),
+        **encryption,
     }
-    if tags := chosen.get("MatchAllTags"):
-        fields["tags"] = {tag["Key"]: tag["Value"] for tag in tags}
+    if "MatchAllTags" in chosen:
+        fields["tags"] = {tag["Key"]: tag["Value"] for tag in chosen["MatchAllTags"]}
     sources = arguments.get("SourceBuckets", [arguments.get("SourceBucket", "")])
     return {"bucket": [_bucket(source) for source in sources], **fields}
 
 
 def _members(name: str, inside: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
-    return known_arguments(f"{_NAME}: {name}", inside.get(name) or {}, known)
+    """The members of this one, none if it isn't there. What is there and null would ask for less than it seems to."""
+    members = known_arguments(f"{_NAME}: {name}", inside.get(name, {}), known)
+    if empty := [member for member, value in members.items() if value is None]:
+        raise InvalidInput(f"{_NAME}: {name}: {empty[0]} is null; leave it out if it is meant to ask for nothing")
+    return members
 
 
 def _bucket(source: str) -> str:
     return S3Location.from_arn(source).bucket if source.startswith("arn:") else source
-
-
-def _encryption(filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Our words for AWS's MatchAnyObjectEncryption, which is one ObjectEncryptionFilter."""
-    if not filters:
-        return {}
-    if len(filters) != 1 or len(filters[0]) != 1:
-        raise InvalidInput(f"MatchAnyObjectEncryption holds one filter with one member; got {printable(filters)}")
-    ((kind, about),) = filters[0].items()
-    known_arguments(f"MatchAnyObjectEncryption.{printable(kind)}", about or {}, {"KmsKeyArn", "BucketKeyEnabled"})
-    found = {"encryption": kind, "kms_key": about.get("KmsKeyArn"), "bucket_key": about.get("BucketKeyEnabled")}
-    return {name: value for name, value in found.items() if value is not None}

@@ -13,16 +13,19 @@ from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, printable
-from airflow_s3batch.core.location import S3Location, check_bucket, is_template
+from airflow_s3batch.core.location import S3Location, check_account, check_bucket, is_template
 from airflow_s3batch.core.manifest.base import Manifest
+from airflow_s3batch.core.manifest.encryption import EncryptionFilter, encryption_filters
 from airflow_s3batch.core.manifest.generated import GeneratedManifest
 from airflow_s3batch.core.manifest.generator import fields_of, generator_of
+from airflow_s3batch.core.manifest.glob import Glob
 from airflow_s3batch.core.manifest.inspection import Inspection
 from airflow_s3batch.core.manifest.keyspace import KeySpace
 from airflow_s3batch.core.manifest.layout import KEY_MOST
 from airflow_s3batch.core.manifest.listing import ObjectListing, VersionListing
 from airflow_s3batch.core.manifest.output import output_of
-from airflow_s3batch.core.manifest.wanted import Wanted, glob_pattern, heads, regex_pattern
+from airflow_s3batch.core.manifest.replication import ReplicationRules
+from airflow_s3batch.core.manifest.wanted import Wanted, heads, regex_pattern
 from airflow_s3batch.core.manifest.written import ManifestWriter, encoded, moment
 from airflow_s3batch.core.values import Flag, Moment, Text, WholeNumber, one_of
 
@@ -38,7 +41,6 @@ _CLASSES = (
     "GLACIER_IR",
     "DEEP_ARCHIVE",
 )
-_OF_A_KEY = frozenset({"SSEKMS", "DSSEKMS"})
 _PLACES = frozenset({"bucket", "bucket_owner", "output"})
 _BASIC = ("Bucket", "Key")
 _VERSION = ("VersionId", "IsLatest", "IsDeleteMarker")
@@ -52,6 +54,13 @@ def _several(given: object) -> object:
     return tuple(given) if isinstance(given, (list, tuple, set, frozenset)) else (given,)
 
 
+def _one_of_several(given: object) -> object:
+    """As `_several`; but not a list of none, of which no object has one: it would leave a filter out, and find all."""
+    if given is not None and given != () and _several(given) == ():
+        raise InvalidInput("an empty list fits no object; leave it out if it is meant to ask for nothing")
+    return _several(given)
+
+
 def _as_long_as_a_key(text: str) -> str:
     if len(text) > KEY_MOST:
         raise InvalidInput(f"{printable(repr(text), 40)} has {len(text):,} characters; keys have at most {KEY_MOST:,}")
@@ -60,6 +69,8 @@ def _as_long_as_a_key(text: str) -> str:
 
 _Text = Annotated[Text, AfterValidator(_as_long_as_a_key)]
 _Texts = Annotated[tuple[_Text, ...], BeforeValidator(_several)]
+_OneOf = BeforeValidator(_one_of_several)
+_AnyText = Annotated[tuple[_Text, ...], _OneOf]
 
 
 class ListObjects(GeneratedManifest):
@@ -82,9 +93,11 @@ class ListObjects(GeneratedManifest):
         smaller_than: likewise.
         storage_classes: as S3 calls them (``GLACIER``).
         replication_statuses: COMPLETED, FAILED, REPLICA, NONE. Costs a HEAD for each object that is left.
-        encryption: SSES3, SSEKMS, DSSEKMS, SSEC or NOTSSE. Costs a HEAD, too.
-        kms_key: the ARN of the key of SSEKMS or DSSEKMS.
-        bucket_key: with SSEKMS, whether a bucket key is used.
+        eligible_for_replication: only what an enabled rule of the bucket's replication configuration is about.
+        encryption: SSES3, SSEKMS, DSSEKMS, SSEC or NOTSSE; or AWS's filter (``{"SSEKMS": {"KmsKeyArn": …}}``); or
+            several of them. Costs a HEAD, too.
+        kms_key: the ARN of the key of SSEKMS or DSSEKMS, where these are given by name.
+        bucket_key: with SSEKMS by name, whether a bucket key is used.
         tags: tags that objects have, all of these. Costs a GetObjectTagging for each object that is left.
         versions: all versions, each as an entry of its own; otherwise current objects, as they are when they are run.
         delete_markers: with versions, delete markers as well.
@@ -97,27 +110,26 @@ class ListObjects(GeneratedManifest):
     aws_name: ClassVar[str] = "S3JobManifestGenerator"
 
     bucket: _Texts
-    prefixes: _Texts = ()
-    suffixes: _Texts = ()
-    substrings: _Texts = ()
-    globs: _Texts = ()
-    regexes: _Texts = ()
+    prefixes: _AnyText = ()
+    suffixes: _AnyText = ()
+    substrings: _AnyText = ()
+    globs: _AnyText = ()
+    regexes: _AnyText = ()
     exclude: _Texts = ()
     created_after: Moment | None = None
     created_before: Moment | None = None
     larger_than: WholeNumber | None = None
     smaller_than: WholeNumber | None = None
-    storage_classes: Annotated[tuple[Annotated[Text, one_of(*_CLASSES)], ...], BeforeValidator(_several)] = ()
+    storage_classes: Annotated[tuple[Annotated[Text, one_of(*_CLASSES)], ...], _OneOf] = ()
     replication_statuses: Annotated[
-        tuple[Annotated[Text, one_of("COMPLETED", "FAILED", "REPLICA", "NONE")], ...], BeforeValidator(_several)
+        tuple[Annotated[Text, one_of("COMPLETED", "FAILED", "REPLICA", "NONE")], ...], _OneOf
     ] = ()
-    encryption: Annotated[Text, one_of("SSES3", "SSEKMS", "DSSEKMS", "SSEC", "NOTSSE")] | None = None
-    kms_key: Text | None = None
-    bucket_key: Flag | None = None
+    eligible_for_replication: Flag = False
+    encryption: tuple[EncryptionFilter, ...] = ()
     tags: dict[str, Text] = Field(default_factory=dict)
     versions: Flag = False
     delete_markers: Flag = False
-    bucket_owner: Text | None = None
+    bucket_owner: Annotated[Text, AfterValidator(check_account)] | None = None
     output: dict[str, Any] | None = None
 
     def __init__(
@@ -136,7 +148,8 @@ class ListObjects(GeneratedManifest):
         smaller_than: int | str | None = None,
         storage_classes: str | Sequence[str] = (),
         replication_statuses: str | Sequence[str] = (),
-        encryption: str | None = None,
+        eligible_for_replication: bool | str = False,
+        encryption: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any] | EncryptionFilter] = (),
         kms_key: str | None = None,
         bucket_key: bool | str | None = None,
         tags: Mapping[str, str] | None = None,
@@ -159,9 +172,8 @@ class ListObjects(GeneratedManifest):
             smaller_than=smaller_than,
             storage_classes=storage_classes,
             replication_statuses=replication_statuses,
-            encryption=encryption,
-            kms_key=kms_key,
-            bucket_key=bucket_key,
+            eligible_for_replication=eligible_for_replication,
+            encryption=encryption_filters(encryption, kms_key=kms_key, bucket_key=bucket_key),
             tags=dict(tags or {}),
             versions=versions,
             delete_markers=delete_markers,
@@ -178,7 +190,7 @@ class ListObjects(GeneratedManifest):
             raise InvalidInput("a bucket is named twice")
         return tuple(bucket if is_template(bucket) else check_bucket(bucket) for bucket in buckets)
 
-    @field_validator("suffixes", "substrings", "globs", "regexes", "exclude")
+    @field_validator("prefixes", "suffixes", "substrings", "globs", "regexes", "exclude")
     @classmethod
     def _check_texts(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
         if "" in texts:
@@ -190,7 +202,7 @@ class ListObjects(GeneratedManifest):
     def _check_globs(cls, globs: tuple[str, ...]) -> tuple[str, ...]:
         for glob in globs:
             if not is_template(glob):
-                glob_pattern(glob)
+                Glob(glob)
         return globs
 
     @field_validator("regexes")
@@ -212,10 +224,6 @@ class ListObjects(GeneratedManifest):
     def _check_together(self) -> Self:
         if self.delete_markers is True and self.versions is False:
             raise InvalidInput("delete_markers are versions: say versions=True as well")
-        if self.kms_key is not None and self.encryption not in _OF_A_KEY:
-            raise InvalidInput("kms_key goes with encryption='SSEKMS' or 'DSSEKMS'")
-        if self.bucket_key is not None and self.encryption != "SSEKMS":
-            raise InvalidInput("bucket_key goes with encryption='SSEKMS'")
         return self
 
     async def resolve(self, s3: S3Calls, place: S3Location, now: datetime) -> Manifest:
@@ -240,13 +248,17 @@ class ListObjects(GeneratedManifest):
 
     async def _find(self, bucket: str, s3: S3Calls, writer: ManifestWriter, job_folder: S3Location) -> None:
         listing = (VersionListing if self.versions else ObjectListing)(s3, bucket, self.bucket_owner)
-        tests, inspection = self._wanted().tests(), self._inspection()
+        rules = None
+        if self.eligible_for_replication is True:
+            rules = await ReplicationRules.of(s3, bucket, self.bucket_owner)
+        tests, inspection = self._wanted().tests(), self._inspection(rules)
         if not self.delete_markers:
             tests.append(lambda item: "DeleteMarker" not in item)
         if bucket == job_folder.bucket:  # a job that works on its own folder pulls the ground from under its feet
             tests.append(lambda item: not item["Key"].startswith(job_folder.key))
         rows = _version_rows if self.versions else _object_rows
-        async with aclosing(KeySpace(listing).pages(heads(self.prefixes, self.globs))) as pages:
+        begins = heads(self.prefixes, self.globs) or (rules.heads if rules else ())
+        async with aclosing(KeySpace(listing).pages(begins)) as pages:
             async for page in pages:
                 writer.seen += len(page)
                 found: Sequence[Mapping[str, Any]] = [item for item in page if all(test(item) for test in tests)]
@@ -260,9 +272,9 @@ class ListObjects(GeneratedManifest):
             prefixes=self.prefixes,
             suffixes=self.suffixes,
             substrings=self.substrings,
-            globs=tuple(map(glob_pattern, self.globs)),
+            globs=tuple(map(Glob, self.globs)),
             regexes=tuple(map(regex_pattern, self.regexes)),
-            excluded=tuple(map(glob_pattern, self.exclude)),
+            excluded=tuple(map(Glob, self.exclude)),
             after=_time(self.created_after),
             before=_time(self.created_before),
             larger_than=_number(self.larger_than),
@@ -270,13 +282,12 @@ class ListObjects(GeneratedManifest):
             storage_classes=frozenset(self.storage_classes),
         )
 
-    def _inspection(self) -> Inspection:
+    def _inspection(self, rules: ReplicationRules | None) -> Inspection:
         return Inspection(
             replication_statuses=frozenset(self.replication_statuses),
-            encryption=self.encryption or "",
-            kms_key=self.kms_key,
-            bucket_key=self.bucket_key if isinstance(self.bucket_key, bool) else None,
-            tags=tuple(self.tags.items()),
+            encryption=self.encryption,
+            tags=frozenset(self.tags.items()),
+            replication=rules,
         )
 
     def arguments(self) -> dict[str, Any]:
@@ -291,7 +302,12 @@ class ListObjects(GeneratedManifest):
 
 def _plainly(value: object) -> str:
     """A field as an author would write it: ``'raw/'``, or ``('raw/', 'tmp/')``."""
-    return repr(value[0] if isinstance(value, tuple) and len(value) == 1 else value)
+    several = tuple(map(_as_written, value)) if isinstance(value, tuple) else (value,)
+    return repr(several[0] if len(several) == 1 else several)
+
+
+def _as_written(one: object) -> object:
+    return one.as_written if isinstance(one, EncryptionFilter) else one
 
 
 def _time(given: str | None) -> datetime | None:

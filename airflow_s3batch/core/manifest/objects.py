@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
@@ -16,11 +18,15 @@ from airflow_s3batch.core.manifest.base import Manifest
 from airflow_s3batch.core.manifest.generated import GeneratedManifest
 from airflow_s3batch.core.manifest.layout import KEY_MOST
 from airflow_s3batch.core.manifest.written import ManifestWriter, encoded
-from airflow_s3batch.core.values import Text, known_arguments
+from airflow_s3batch.core.values import Text, is_reference, known_arguments
 
 __all__ = ["Objects"]
 
 _MOST = 10_000
+_WAY_OUT = (
+    "give a list of objects: ['s3://bucket/key', ('bucket', 'key', 'version')], "
+    "or the output of a task that returns such a list"
+)
 _PARTS = (2, 3)
 """Bucket and key, and maybe a version."""
 
@@ -28,9 +34,24 @@ _Object = tuple[Text, ...]
 
 
 def _listed(given: object) -> object:
-    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
-        raise InvalidInput("give a list of objects: ['s3://bucket/key', ('bucket', 'key', 'version')]")
+    given = str(given) if is_reference(given) else given
+    if isinstance(given, str):
+        return given if is_template(given) else tuple(_parts(one) for one in _rendered(given))
+    if isinstance(given, (bytes, Mapping)) or not isinstance(given, Iterable):
+        raise InvalidInput(_WAY_OUT)
     return tuple(_parts(one) for one in given)
+
+
+def _rendered(text: str) -> list[object]:
+    """The list that a template rendered to: in Jinja's text form, which is Python's, or in JSON's."""
+    for read in (json.loads, ast.literal_eval):  # what is both means the same; Python takes JSON's surrogates apart
+        try:
+            found = read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, (list, tuple)):
+            return list(found)
+    raise InvalidInput(f"{printable(repr(text), 80)} is no list; {_WAY_OUT}")
 
 
 def _parts(given: object) -> object:
@@ -50,19 +71,21 @@ class Objects(GeneratedManifest):
 
     Args:
         objects: ``s3://bucket/key``, or bucket and key, or bucket, key and version; at most 10,000. All have a version,
-            or none.
+            or none. Or a template, or an XComArg, that becomes such a list: what a task returned.
     """
 
     aws_name: ClassVar[str] = "S3Objects"
 
-    objects: Annotated[tuple[_Object, ...], BeforeValidator(_listed)]
+    objects: Annotated[tuple[_Object, ...] | str, BeforeValidator(_listed)]
 
-    def __init__(self, objects: Sequence[str | Sequence[str | None]]) -> None:
+    def __init__(self, objects: Sequence[str | Sequence[str | None]] | str) -> None:
         super().__init__(objects=objects)
 
     @field_validator("objects")
     @classmethod
-    def _check_objects(cls, objects: tuple[_Object, ...]) -> tuple[_Object, ...]:
+    def _check_objects(cls, objects: tuple[_Object, ...] | str) -> tuple[_Object, ...] | str:
+        if isinstance(objects, str):
+            return objects
         if not objects:
             raise InvalidInput("there is no object in the list; a job needs at least one")
         if len(objects) > _MOST:
@@ -78,6 +101,8 @@ class Objects(GeneratedManifest):
 
     async def resolve(self, s3: S3Calls, place: S3Location, now: datetime) -> Manifest:
         """See `Manifest.resolve`."""
+        if isinstance(self.objects, str):
+            raise InvalidInput(f"{printable(repr(self.objects), 80)} was never rendered to a list of objects")
         rows = [tuple(S3Location.parse(one[0])[:2]) if len(one) == 1 else one for one in self.objects]
         keys = encoded([row[1] for row in rows])
         fields = ("Bucket", "Key", "VersionId")[: len(rows[0])]
@@ -86,8 +111,8 @@ class Objects(GeneratedManifest):
             return await writer.finish()
 
     def arguments(self) -> dict[str, Any]:
-        """``{"Objects": [{"Uri": "s3://…"}, {"Bucket", "Key", "VersionId"}]}``."""
-        return {"Objects": [_told(one) for one in self.objects]}
+        """``{"Objects": [{"Uri": "s3://…"}, {"Bucket", "Key", "VersionId"}]}``, or the template of the list."""
+        return {"Objects": self.objects if isinstance(self.objects, str) else [_told(one) for one in self.objects]}
 
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> Self:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_s3batch.core.errors import InvalidInput, printable
-from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.location import S3Location, check_account
 from airflow_s3batch.core.values import known_arguments
 
 __all__ = ["output_of"]
@@ -29,7 +29,7 @@ def output_of(output: dict[str, Any], place: S3Location) -> tuple[S3Location, Ma
     parts = (output.get("ManifestPrefix", "").strip("/"), job.rpartition("/")[2], folder)
     put = _encrypted(output.get("ManifestEncryption") or {})
     if "ExpectedManifestBucketOwner" in output:
-        put["ExpectedBucketOwner"] = output["ExpectedManifestBucketOwner"]
+        put["ExpectedBucketOwner"] = check_account(output["ExpectedManifestBucketOwner"])
     return S3Location(bucket, "".join(f"{part}/" for part in parts if part)), put
 
 

@@ -16,6 +16,7 @@ from airflow_s3batch.core.location import S3Location, is_template
 from airflow_s3batch.core.manifest.base import Manifest, Survey
 from airflow_s3batch.core.manifest.columnar_file import ColumnarFile
 from airflow_s3batch.core.manifest.data_file import DataFile, batches_of, columns_of, entries_of, survey_of
+from airflow_s3batch.core.manifest.glob import Glob
 from airflow_s3batch.core.manifest.layout import ColumnarLayout
 from airflow_s3batch.core.manifest.naming import bucket_of_all, check_bucket_or_column
 from airflow_s3batch.core.manifest.object import ManifestObject
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ParquetManifest"]
 
+_WILDCARDS = re.compile(r"\*\*|\*|\?")
 _FILES_MOST = 10_000
 """Files of a manifest: job.json names them all."""
 
@@ -166,18 +168,16 @@ async def _matching(s3: S3Calls, location: S3Location) -> list[tuple[str, str]]:
     Raises:
         ManifestError: none does, too many do, or they can't be listed.
     """
-    parts = re.split(r"(\*\*|\*|\?)", location.key)
-    wild = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
-    matches = re.compile("".join(wild.get(part, re.escape(part)) for part in parts), re.DOTALL)
+    wanted = Glob(location.key, _WILDCARDS)
     found: list[tuple[str, str]] = []
-    page: dict[str, Any] = {"Bucket": location.bucket, "Prefix": parts[0]}
+    page: dict[str, Any] = {"Bucket": location.bucket, "Prefix": _WILDCARDS.split(location.key, maxsplit=1)[0]}
     while True:
         try:
             got = await s3.call("ListObjectsV2", **page)
         except S3Error as error:
             wrong = f"the files can't be listed: {printable(error.code)}: {printable(error.message)}"
             raise ManifestError(location.uri, wrong, code=error.code) from error
-        listed = [one for one in got.get("Contents", ()) if one["Size"] and matches.fullmatch(one["Key"])]
+        listed = [one for one in got.get("Contents", ()) if one["Size"] and wanted.matches(one["Key"])]
         found += [(one["Key"], one["ETag"].strip('"')) for one in listed]
         if len(found) > _FILES_MOST:
             raise ManifestError(location.uri, f"over {_FILES_MOST:,} files match; write fewer, larger ones")

@@ -73,6 +73,8 @@ class RowFilter:
             self._connection.unregister(_ROWS)
 
     def _check(self) -> None:
+        if any("\ud800" <= character <= "\udfff" for character in self._where):
+            raise self._wrong("half a character (a lone surrogate), which no text in SQL can hold")
         # In parentheses nothing parses that is more than an expression (LIMIT), but for what closes them.
         for before, after in (("(\n", "\n)"), ("\n", "")):
             parsed = self._parsed(f"{_SELECT}{before}{self._where}{after}")
@@ -121,6 +123,9 @@ def locked_down(now: datetime) -> duckdb.DuckDBPyConnection:
         value = f"TIMESTAMPTZ '{moment[11:-1]}+00'" if kind == "TIMESTAMPTZ" else f"CAST({moment} AS {kind})"
         for name in names:
             connection.execute(f"CREATE MACRO {name}() AS {value}")
+    # Of one moment it tells the time that has passed since then.
+    since = f"system.main.age(CAST(CAST({moment} AS DATE) AS TIMESTAMP), a)"
+    connection.execute(f"CREATE MACRO age(a) AS {since}, (a, b) AS system.main.age(a, b)")
     connection.execute("SET lock_configuration = true")
     return connection
 

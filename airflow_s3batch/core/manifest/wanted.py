@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from airflow_s3batch.core.errors import InvalidInput, printable
+from airflow_s3batch.core.manifest.glob import Glob
 
-__all__ = ["Wanted", "glob_pattern", "heads", "regex_pattern"]
+__all__ = ["Wanted", "heads", "regex_pattern"]
 
-_WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[[!^]?\]?[^\]]*\]|[^*?\[]+|\[")
 _WILDCARD = re.compile(r"[*?\[]")
 _Test = Callable[[Mapping[str, Any]], bool]
 
@@ -27,11 +27,11 @@ class Wanted:
     prefixes: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
     substrings: tuple[str, ...] = ()
-    globs: tuple[re.Pattern[str], ...] = ()
+    globs: tuple[Glob, ...] = ()
     """One of them has to match the whole key …"""
     regexes: tuple[re.Pattern[str], ...] = ()
     """… and one of these has to be found in it."""
-    excluded: tuple[re.Pattern[str], ...] = ()
+    excluded: tuple[Glob, ...] = ()
     """None of them may match the whole key."""
     after: datetime | None = None
     before: datetime | None = None
@@ -64,43 +64,16 @@ class Wanted:
         if self.substrings:
             tests.append(lambda key: any(part in key for part in self.substrings))
         if self.globs:
-            tests.append(lambda key: any(pattern.fullmatch(key) for pattern in self.globs))
+            tests.append(lambda key: any(glob.matches(key) for glob in self.globs))
         if self.regexes:
             tests.append(lambda key: any(pattern.search(key) for pattern in self.regexes))
         if self.excluded:
-            tests.append(lambda key: not any(pattern.fullmatch(key) for pattern in self.excluded))
+            tests.append(lambda key: not any(glob.matches(key) for glob in self.excluded))
         return tests
 
 
 def _by_key(test: Callable[[str], bool]) -> _Test:
     return lambda item: test(item["Key"])
-
-
-def glob_pattern(glob: str) -> re.Pattern[str]:
-    """A glob as a pattern.
-
-    ``*`` is any text without a slash, ``**`` any text, ``**/`` any number of folders, also none, ``?`` a character that
-    is no slash, ``[a-z]`` one of these characters, ``[!a-z]`` one that isn't.
-
-    Raises:
-        InvalidInput: it isn't one.
-    """
-    pattern = "".join(_wild(part) for part in _WILD.findall(glob))
-    try:
-        return re.compile(pattern, re.DOTALL)
-    except re.error as error:
-        raise InvalidInput(f"{printable(repr(glob))} is no glob: {error}") from None
-
-
-def _wild(part: str) -> str:
-    simple = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(part)
-    if simple is not None:
-        return simple
-    if part[0] == "[" and len(part) > 1:
-        negated, inside = ("^", part[2:-1]) if part[1] in "!^" else ("", part[1:-1])
-        escaped = re.sub(r"([\\\[\]^&~|])", r"\\\1", inside)
-        return f"[{negated}{escaped}]"
-    return re.escape(part)
 
 
 def regex_pattern(regex: str) -> re.Pattern[str]:

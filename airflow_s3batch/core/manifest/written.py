@@ -21,7 +21,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from typing_extensions import Self
@@ -29,7 +29,9 @@ from typing_extensions import Self
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import ManifestError, S3Error, printable
 from airflow_s3batch.core.location import S3Location
-from airflow_s3batch.core.manifest.inventory import InventoryManifest
+
+if TYPE_CHECKING:
+    from airflow_s3batch.core.manifest.inventory import InventoryManifest
 
 __all__ = ["ManifestWriter", "encoded", "moment"]
 
@@ -156,6 +158,9 @@ class ManifestWriter:
         md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
         await self._put(f"{md5}/manifest.json", body)
         await self._put(f"{md5}/manifest.checksum", md5.encode())
+        # It brings the readers of all formats, which no DAG file that writes down a question needs.
+        from airflow_s3batch.core.manifest.inventory import InventoryManifest
+
         uri = f"{self._place.uri}{md5}/manifest.json"
         return await InventoryManifest(uri, include_delete_markers=True).pin(self._s3)
 

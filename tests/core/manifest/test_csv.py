@@ -453,6 +453,12 @@ def test_a_bare_plus_in_keys_is_warned_of_once() -> None:
     assert found.warnings[0].startswith(f"{URI}, row 3: the key holds a '+', which stands for itself here.")
 
 
+def test_a_bare_plus_is_warned_of_wherever_it_is() -> None:
+    (warning,) = survey("lake,key\n" * 20_000 + "lake,a+b\n" + "lake,key\n" * 20_000).warnings
+
+    assert warning.startswith(f"{URI}, row 20001: the key holds a '+'")
+
+
 def test_a_plus_elsewhere_is_no_reason_to_warn() -> None:
     assert survey("a+b,lake,k,v+1\n", "Ignore", "Bucket", "Key", "VersionId").warnings == ()
 

@@ -95,8 +95,24 @@ def test_many_are_found() -> None:
 
 
 def test_a_report_without_such_failures_makes_no_job() -> None:
-    with pytest.raises(ManifestError, match="codes NoSuchKey: none of 2 failed objects is wanted"):
-        found(reported(("failed", FAILED)), FailedObjects(REPORT, codes="NoSuchKey"))
+    rows = f"{FAILED}data,x,,failed,503,SlowDown,\r\n"
+
+    with pytest.raises(
+        ManifestError,
+        match=r"^s3://lake/reports/job-1/manifest.json: none of the 3 failed objects failed with NoSuchKey or Gone; "
+        r"their codes are SlowDown \(2\), AccessDenied \(1\)$",
+    ):
+        found(reported(("failed", rows)), FailedObjects(REPORT, codes=["NoSuchKey", "Gone"]))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [(), (("succeeded", "data,fine,,succeeded,200,,Successful\r\n"),), (("failed", ""),)],
+    ids=["no files", "all succeeded", "an empty file"],
+)
+def test_a_report_without_failures_makes_no_job(files: tuple[tuple[str, str], ...]) -> None:
+    with pytest.raises(ManifestError, match=r"manifest.json: no object failed in that job; a job needs at least one$"):
+        found(reported(*files), FailedObjects(REPORT))
 
 
 def test_objects_with_and_without_a_version_are_not_mixed() -> None:
@@ -115,6 +131,21 @@ def test_a_report_that_was_written_anew_is_not_the_pinned_one() -> None:
             await pinned.resolve(s3, PLACE, NOON)
 
     asyncio.run(scenario())
+
+
+def test_a_report_that_is_written_anew_while_it_is_read_is_not_the_pinned_one() -> None:
+    class Rewritten(MemoryS3):
+        async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
+            if "/results/" in parameters.get("Key", ""):
+                self.put("lake", "reports/job-1/manifest.json", b"{}")
+            return await super().call(action, **parameters)
+
+    written, s3 = reported(("failed", FAILED)), Rewritten("lake")
+    for key in written.keys("lake"):
+        s3.put("lake", key, written.get("lake", key))
+
+    with pytest.raises(ManifestChanged):
+        found(s3, FailedObjects(REPORT))
 
 
 @pytest.mark.parametrize("spoil", ["results", "manifest"])

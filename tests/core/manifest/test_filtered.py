@@ -91,6 +91,29 @@ def test_now_is_the_time_of_prepare() -> None:
     assert len(found(lake(), manifest, datetime(2001, 2, 3, 4, 5, 6, 7, tzinfo=timezone.utc))) == 1
 
 
+@pytest.mark.parametrize(
+    ("where", "moment"),
+    [
+        *(
+            (clock, "2001-02-03 04:05:06.000007+00")
+            for clock in ("now()", "current_timestamp", "get_current_timestamp()")
+        ),
+        ("transaction_timestamp()", "2001-02-03 04:05:06.000007+00"),
+        *((clock, "2001-02-03 04:05:06.000007") for clock in ("localtimestamp", "current_localtimestamp()")),
+        *((clock, "2001-02-03") for clock in ("today()", "current_date")),
+        *((clock, "04:05:06.000007") for clock in ("current_time", "localtime", "get_current_time()")),
+        ("age(TIMESTAMP '2001-02-01')", "2 days"),
+        ("age(TIMESTAMPTZ '2001-02-01 00:00:00+00')", "2 days"),
+        ("age(TIMESTAMP '2001-02-09', TIMESTAMP '2001-02-01')", "8 days"),
+    ],
+)
+def test_every_clock_stands_at_the_time_of_prepare(where: str, moment: str) -> None:
+    batch = pa.RecordBatch.from_pydict({"key": ["a"]})
+    then = datetime(2001, 2, 3, 4, 5, 6, 7, tzinfo=timezone.utc)
+
+    assert RowFilter(f"{where} = '{moment}'", then).kept(batch).num_rows == 1
+
+
 def test_columns_are_kept_for_another_filter() -> None:
     once = FilteredManifest(ListObjects("data", larger_than=0), where="size < 2")
     twice = FilteredManifest(once, where="last_modified_date < now() AND e_tag IS NOT NULL AND size = 1")
@@ -207,6 +230,41 @@ def test_columns_of_lists_are_written_as_text() -> None:
     assert [entry.key for entry in found(s3, FilteredManifest(once, where="tags LIKE '%x%'"))] == ["a"]
 
 
+@pytest.mark.parametrize("text", ["two\nlines", "a\r", "nul\0", '"q"', "tab\t", "a,b", "\x7f"])
+def test_text_of_any_kind_can_be_read_back(text: str) -> None:
+    s3 = MemoryS3("lake")
+    s3.put("lake", "own.parquet", parquet(bucket=["data"] * 2, key=["a\nb", "c"], note=[text, None]))
+    once = FilteredManifest(ParquetManifest("s3://lake/own.parquet"), where="true")
+
+    assert [entry.key for entry in found(s3, once)] == ["a\nb", "c"]
+    assert [entry.key for entry in found(s3, FilteredManifest(once, where="note <> ''"))] == ["a\nb"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("raw", pa.array([b"\xff\xfe", b"x"])),
+        ("raw", pa.array([b"0" * 16, b"1" * 16], pa.binary(16))),
+        ("lasting", [timedelta(1), None]),
+        ("a,b", ["1", "2"]),
+        ("", ["1", "2"]),
+        (" note ", ["1", "2"]),
+        ("a\nb", ["1", "2"]),
+        ("Key", ["no", "no"]),
+        ("raw", pa.array([b"\xff", b"x"]).dictionary_encode()),
+    ],
+)
+def test_column_that_can_not_be_read_back_is_left_out(name: str, values: Any) -> None:
+    s3 = MemoryS3("lake")
+    columns = {"bucket": ["data"] * 2, name: values, "key": ["a", "b"], "size": [1, 2]}
+    s3.put("lake", "own.parquet", parquet(**columns))
+    manifest = ParquetManifest("s3://lake/own.parquet", key="key")
+
+    twice = FilteredManifest(FilteredManifest(manifest, where="true"), where="size > 1")
+
+    assert [entry.key for entry in found(s3, twice)] == ["b"]
+
+
 def test_no_row_left_makes_no_job() -> None:
     with pytest.raises(ManifestError, match=r"size > 99: none of 3 rows is wanted"):
         found(lake(), FilteredManifest(ListObjects("data"), where="size > 99"))
@@ -230,6 +288,13 @@ def test_no_row_left_makes_no_job() -> None:
         ("count(*) > 1", "aggregates"),
         ("row_number() OVER () = 1", "window functions"),
         ("CAST(key AS INTEGER) > 1", "Could not convert string"),
+        ("size > key", r"Cannot compare values of type BIGINT and type VARCHAR.*\(columns: "),
+        ("size > 'large'", "Could not convert string 'large' to INT64"),
+        ("last_modified_date < 'yesterday'", "invalid timestamp field format"),
+        ("now()", "Unimplemented type for cast"),
+        ("key = '", r"unterminated .*, at character 7"),
+        ("key = '\ud800'", "half a character"),
+        ("NOT " * 5_000 + "true", "depth limit"),
     ],
 )
 def test_what_is_no_expression_about_a_row_is_refused(where: str, told: str) -> None:

@@ -181,23 +181,32 @@ def test_tags_have_to_be_there_all_of_them() -> None:
     ("filters", "wanted"),
     [
         ({"replication_statuses": "COMPLETED"}, ["done"]),
-        ({"replication_statuses": ["FAILED", "NONE"]}, ["failed", "kms", "kms-bucket", "plain", "s3"]),
+        ({"replication_statuses": ["FAILED", "NONE"]}, ["dsse", "failed", "kms", "kms-bucket", "plain", "s3"]),
         ({"encryption": "NOTSSE"}, ["done", "failed", "plain"]),
         ({"encryption": "SSES3"}, ["s3"]),
         ({"encryption": "SSEKMS"}, ["kms", "kms-bucket"]),
         ({"encryption": "SSEKMS", "kms_key": KMS}, ["kms"]),
         ({"encryption": "SSEKMS", "bucket_key": True}, ["kms-bucket"]),
         ({"encryption": "SSEKMS", "bucket_key": False}, ["kms"]),
+        ({"encryption": "DSSEKMS"}, ["dsse"]),
+        ({"encryption": ["DSSEKMS", "SSEKMS"], "kms_key": "arn:other"}, ["kms-bucket"]),
+        ({"encryption": ["sses3", "NOTSSE"]}, ["done", "failed", "plain", "s3"]),
+        ({"encryption": ["SSES3", "SSEKMS"], "kms_key": KMS}, ["kms", "s3"]),
+        ({"encryption": ["DSSEKMS", "SSEKMS"], "kms_key": KMS, "bucket_key": True}, ["dsse"]),
+        ({"encryption": {"SSEKMS": {"KmsKeyArn": KMS}}}, ["kms"]),
+        ({"encryption": [{"SSEKMS": {"BucketKeyEnabled": True}}, "SSES3"]}, ["kms-bucket", "s3"]),
+        ({"encryption": ["SSES3", "DSSEKMS"], "replication_statuses": "NONE"}, ["dsse", "s3"]),
     ],
 )
 def test_what_only_a_head_tells(filters: dict[str, Any], wanted: list[str]) -> None:
-    s3 = lake("done", "failed", "plain", "s3", "kms", "kms-bucket")
+    s3 = lake("done", "failed", "plain", "s3", "kms", "kms-bucket", "dsse")
     s3.heads = {
         "done": {"ReplicationStatus": "COMPLETE"},
         "failed": {"ReplicationStatus": "FAILED"},
         "s3": {"ServerSideEncryption": "AES256"},
         "kms": {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": KMS},
         "kms-bucket": {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "arn:other", "BucketKeyEnabled": True},
+        "dsse": {"ServerSideEncryption": "aws:kms:dsse", "SSEKMSKeyId": KMS},
     }
 
     assert keys(found(s3, ListObjects("data", **filters))) == wanted
@@ -395,6 +404,7 @@ AWS = {
             "ObjectSizeLessThanBytes": 200,
             "MatchAnyStorageClass": ["STANDARD", "STANDARD_IA"],
             "ObjectReplicationStatuses": ["FAILED", "NONE"],
+            "EligibleForReplication": True,
             "MatchAnyObjectEncryption": [{"SSEKMS": {"KmsKeyArn": KMS, "BucketKeyEnabled": False}}],
         },
     }
@@ -417,6 +427,7 @@ def test_all_that_create_job_takes_is_taken_and_told_again() -> None:
         smaller_than=200,
         storage_classes=["STANDARD", "STANDARD_IA"],
         replication_statuses=["FAILED", "NONE"],
+        eligible_for_replication=True,
         encryption="SSEKMS",
         kms_key=KMS,
         bucket_key=False,
@@ -431,6 +442,10 @@ def test_all_that_create_job_takes_is_taken_and_told_again() -> None:
         ListObjects(["one", "two"], globs="*.csv", regexes="^a", exclude=["b*"]),
         ListObjects("data", tags={"a": "b", "c": ""}, versions=True, delete_markers=True),
         ListObjects("data", larger_than=0, encryption="SSEC"),
+        ListObjects("data", encryption=["SSES3", {"SSEKMS": {"KmsKeyArn": KMS}}, "DSSEKMS"]),
+        ListObjects("data", encryption=["NOTSSE", "{{ params.kind }}"], kms_key=KMS),
+        ListObjects("data", encryption="SSEKMS", kms_key="{{ var.value.key }}", bucket_key="{{ params.bucket_key }}"),
+        ListObjects("data", eligible_for_replication="{{ params.eligible }}"),
         ListObjects("{{ params.bucket }}", prefixes="{{ ds }}/", larger_than="{{ params.size }}"),
     ],
 )
@@ -453,6 +468,9 @@ def test_it_comes_back_from_its_json(manifest: ListObjects) -> None:
         ({"storage_classes": "COLD"}, "'COLD' is none of STANDARD"),
         ({"replication_statuses": "PENDING"}, "'PENDING' is none of COMPLETED"),
         ({"encryption": "AES256"}, "'AES256' is none of SSES3"),
+        ({"encryption": {"SSES3": {"KmsKeyArn": KMS}}}, "a KMS key goes with SSEKMS or DSSEKMS, not SSES3"),
+        ({"encryption": {"DSSEKMS": {"BucketKeyEnabled": True}}}, "a bucket key goes with SSEKMS, not DSSEKMS"),
+        ({"encryption": {"SSES3": {}, "SSEKMS": {}}}, "holds one kind"),
         ({"kms_key": KMS}, "kms_key goes with encryption"),
         ({"bucket_key": True, "encryption": "DSSEKMS", "kms_key": KMS}, "bucket_key goes with encryption='SSEKMS'"),
         ({"delete_markers": True}, "say versions=True as well"),
@@ -470,8 +488,16 @@ def test_what_can_never_work_is_refused(fields: dict[str, Any], told: str) -> No
     [
         ({"SourceBucket": "arn:aws:s3:::data", "Filters": {}}, "unknown Filters"),
         ({"SourceBucket": "arn:aws:s3:::data", "Filter": {"Size": 1}}, "Filter: unknown Size"),
-        ({"SourceBucket": "arn:aws:s3:::data", "Filter": {"EligibleForReplication": True}}, "managed service only"),
-        ({"SourceBucket": "arn:aws:s3:::data", "Filter": {"MatchAnyObjectEncryption": [{}]}}, "one filter with one"),
+        ({"SourceBucket": "arn:aws:s3:::data", "Filter": {"EligibleForReplication": "maybe"}}, "neither True nor"),
+        ({"SourceBucket": "arn:aws:s3:::data", "Filter": {"MatchAnyObjectEncryption": [{}]}}, "holds one kind"),
+        (
+            {"SourceBucket": "arn:aws:s3:::data", "Filter": {"MatchAnyObjectEncryption": [{"SSEX": {}}]}},
+            "none of SSES3",
+        ),
+        (
+            {"SourceBucket": "arn:aws:s3:::data", "Filter": {"MatchAnyObjectEncryption": [{"SSEKMS": {"Key": "x"}}]}},
+            "SSEKMS: unknown Key",
+        ),
         ({"SourceBucket": "arn:aws:s3:::data", "Filter": {"MatchAllTags": ["x"]}}, "isn't what CreateJob takes"),
         ({"SourceBucket": 5}, "isn't what CreateJob takes"),
         ({}, "not a bucket name"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -55,6 +56,19 @@ def test_a_task_can_return_the_list() -> None:
     assert manifest == Objects(["s3://lake/a", ("data", "b")])
 
 
+@pytest.mark.parametrize("spell", [str, json.dumps], ids=["as Jinja does", "as JSON"])
+@given(keys=st.lists(st.text(min_size=1, max_size=20).filter(lambda key: "{" not in key), min_size=1, max_size=5))
+def test_a_template_becomes_the_list_that_it_renders_to(spell: Callable[[Any], str], keys: list[str]) -> None:
+    listed = [["lake", key] for key in keys]
+
+    assert manifest_from_aws({"S3Objects": {"Objects": spell(listed)}}) == Objects(listed)
+
+
+def test_a_template_that_was_never_rendered_is_no_list() -> None:
+    with pytest.raises(InvalidInput, match=r"'\{\{ a \}\}' was never rendered to a list"):
+        entries(Objects("{{ a }}"))
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50), min_size=1, max_size=5))
 def test_every_key_is_taken_as_it_is(keys: list[str]) -> None:
     assert [
@@ -68,6 +82,7 @@ def test_every_key_is_taken_as_it_is(keys: list[str]) -> None:
         Objects(["s3://lake/a"]),
         Objects([("lake", "a", "v"), ("lake", "b", "{{ params.version }}")]),
         Objects(["{{ ti.xcom_pull('find') }}", ("{{ params.bucket }}", "k")]),
+        Objects("{{ ti.xcom_pull('find') }}"),
     ],
 )
 def test_it_comes_back_from_its_json(manifest: Objects) -> None:
@@ -78,8 +93,14 @@ def test_it_comes_back_from_its_json(manifest: Objects) -> None:
     ("objects", "told"),
     [
         ([], "there is no object in the list"),
-        ("s3://lake/a", "give a list of objects"),
+        ("s3://lake/a", r"'s3://lake/a' is no list; give a list of objects: \['s3://bucket/key', .* output of a task"),
+        ("{'a': 1}", "is no list; give a list"),
+        ("None", "'None' is no list; give a list"),
+        ("[" * 5000, "is no list; give a list"),
+        ("['s3://lake/a', 'lake/b']", "object 2: 'lake/b' is not an S3 URI"),
+        ("[]", "there is no object in the list"),
         (5, "give a list of objects"),
+        ({"Uri": "s3://lake/a"}, "give a list of objects"),
         (["s3://lake/a"] * 10_001, "10,001 objects are too many"),
         (["s3://lake/a", "lake/b"], "object 2: 'lake/b' is not an S3 URI"),
         (["s3://lake"], r"object 1: \('s3://lake',\) has an empty part"),

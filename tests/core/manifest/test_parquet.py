@@ -136,6 +136,13 @@ def test_text_may_be_of_any_type(kind: pa.DataType) -> None:
     ]
 
 
+@pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "zstd", "brotli", "lz4"])
+def test_columns_may_be_compressed(compression: str) -> None:
+    s3 = stored(rows(*AWKWARD), compression=compression)
+
+    assert [entry.key for entry in entries_of(ParquetManifest(URI), s3)] == AWKWARD
+
+
 def test_several_buckets_may_occur() -> None:
     told = [{"bucket": f"data-{number % 3}", "key": "k"} for number in range(10)]
     found, entries = asyncio.run(read_in_partitions(ParquetManifest(URI), stored(told)))
@@ -159,6 +166,24 @@ def test_a_version_in_some_rows_only_is_refused(first: str | None, then: str | N
 
     with pytest.raises(ManifestError, match=r"row 11: this row has (a|no) version ID where the rows before have"):
         entries_of(ParquetManifest(URI), stored(told))
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")], ids=["with first", "without first"])
+@pytest.mark.parametrize("without", [["bucket", "key"], ["bucket", "key", "version_id"]], ids=["no column", "no value"])
+def test_files_with_and_without_versions_are_both_named(order: tuple[str, str], without: list[str]) -> None:
+    s3 = MemoryS3("lake")
+    some = [{"bucket": "data", "key": f"k{n}", "version_id": "v"} for n in range(30)]
+    none = [{**row, "version_id": ""} for row in some]
+    with_versions, without_versions = order
+    s3.put("lake", f"list/{with_versions}.parquet", parquet_of(some, ["bucket", "key", "version_id"]))
+    s3.put("lake", f"list/{without_versions}.parquet", parquet_of(none, without))
+
+    with pytest.raises(
+        ManifestError,
+        match=rf"^s3://lake/list/\*: rows of s3://lake/list/{with_versions}.parquet have version IDs, and rows of "
+        rf"s3://lake/list/{without_versions}.parquet have none; give all files",
+    ):
+        entries_of(ParquetManifest("s3://lake/list/*"), s3)
 
 
 def test_all_columns_are_there_for_who_asks() -> None:
