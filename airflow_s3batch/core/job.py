@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -13,19 +12,19 @@ from typing_extensions import Self
 
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.limits import FailureThreshold, Limits
-from airflow_s3batch.core.location import S3Location, is_template
+from airflow_s3batch.core.location import S3Location, check_account, is_template
 from airflow_s3batch.core.manifest import GeneratedManifest, Manifest, manifest_from_aws
 from airflow_s3batch.core.operations import Operation, operation_from_aws
 from airflow_s3batch.core.partition import Partition
-from airflow_s3batch.core.values import Text, Value, known_arguments, require_rendered
+from airflow_s3batch.core.values import Text, Value, as_create_job_takes, known_arguments, require_rendered
 
 __all__ = ["CompletionReport", "Job", "JobSpec", "JobStatus", "check_priority"]
 
 # Namespace of every job id. Never change it: a job's folder is found again by it.
 _JOB_IDS = uuid.UUID("2c0a5c86-6a1e-4d0a-9a53-1a5c0de7b0b5")
 _PREFIX_MOST = 512  # characters: ReportPrefixString of the s3control model
+_REPORT_FORMAT = "Report_CSV_20180820"
 _REPORT_MEMBERS = {"Bucket", "Format", "Enabled", "Prefix", "ReportScope", "ExpectedBucketOwner"}
-_ACCOUNT = re.compile(r"[0-9]{12}")
 _PRIORITY_MOST = 2_147_483_647
 """JobPriority of the s3control model, and what Airflow's database takes."""
 
@@ -39,12 +38,6 @@ def check_priority(priority: Any) -> int:
     if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= _PRIORITY_MOST:
         raise InvalidInput(f"priority={printable(repr(priority))}; it is a whole number from 0 to {_PRIORITY_MOST}")
     return priority
-
-
-def _check_account(account: str) -> str:
-    if is_template(account) or _ACCOUNT.fullmatch(account):
-        return account
-    raise InvalidInput(f"{printable(repr(account))} is not an AWS account; write its 12 digits")
 
 
 class JobStatus(str, Enum):
@@ -80,7 +73,7 @@ class CompletionReport(Value):
     """``s3://bucket/prefix``."""
     scope: Literal["AllTasks", "FailedTasksOnly"] = "AllTasks"
     """Whether succeeded objects have rows too (AWS's ReportScope)."""
-    bucket_owner: Annotated[Text, AfterValidator(_check_account)] | None = None
+    bucket_owner: Annotated[Text, AfterValidator(check_account)] | None = None
     """The account that has to own the bucket (AWS's ExpectedBucketOwner): S3 refuses to write to another's."""
 
     def __init__(
@@ -110,7 +103,7 @@ class CompletionReport(Value):
 
     def to_aws(self) -> dict[str, Any]:
         """AWS's JobReport, except that a location that can't be parsed yet (a template) stands in ``Bucket`` whole."""
-        report: dict[str, Any] = {"Format": "Report_CSV_20180820", "Enabled": True, "ReportScope": self.scope}
+        report: dict[str, Any] = {"Format": _REPORT_FORMAT, "Enabled": True, "ReportScope": self.scope}
         if self.bucket_owner is not None:
             report["ExpectedBucketOwner"] = self.bucket_owner
         if is_template(self.location):
@@ -124,14 +117,27 @@ class CompletionReport(Value):
         """Build it from AWS's JobReport (or from what `to_aws` gave for a template, rendered).
 
         Raises:
-            InvalidInput: the location is no S3 place.
+            InvalidInput: the location is no S3 place, or the format another one.
         """
         known_arguments(cls.__name__, report, _REPORT_MEMBERS)
+        with as_create_job_takes(cls.__name__):
+            return cls._from_members(report)
+
+    @classmethod
+    def _from_members(cls, report: dict[str, Any]) -> Self:
+        if (form := report.get("Format", _REPORT_FORMAT)) != _REPORT_FORMAT:
+            raise InvalidInput(f"CompletionReport: Format {printable(repr(form))} is unknown; it is {_REPORT_FORMAT}")
         if not report.get("Enabled", True):
             raise InvalidInput("CompletionReport: Enabled has to be true: the job's folder is where the report goes")
-        location = report.get("Bucket", "")
+        location, prefix = report.get("Bucket", ""), report.get("Prefix", "")
+        if not isinstance(prefix, str):
+            raise InvalidInput(f"CompletionReport: Prefix {printable(repr(prefix))} is no text; leave it out for none")
         if location.startswith("arn:"):
-            location = S3Location(S3Location.from_arn(location).bucket, report.get("Prefix", "")).uri
+            place = S3Location.from_arn(location)
+            if place.key:
+                wrong = f"Bucket {printable(repr(location))} names more than a bucket"
+                raise InvalidInput(f"CompletionReport: {wrong}; say {printable(repr(place.key))} as Prefix")
+            location = S3Location(place.bucket, prefix).uri
         return cls(
             location, scope=report.get("ReportScope", "AllTasks"), bucket_owner=report.get("ExpectedBucketOwner")
         )
@@ -146,7 +152,7 @@ class JobSpec(Value):
     limits: Limits = Limits()
     threshold: FailureThreshold | None = FailureThreshold()
     """When the job fails because of its objects; None for never."""
-    description: str = Field(default="", max_length=256)
+    description: Text = Field(default="", max_length=256)
     priority: Annotated[int, AfterValidator(check_priority)] = 0
     """Jobs of a higher one go first."""
 
@@ -174,6 +180,10 @@ class JobSpec(Value):
             InvalidInput: something in it is unknown, missing, wrong, or an unrendered template.
         """
         require_rendered(spec)
+        return cls._of(spec)
+
+    @classmethod
+    def _of(cls, spec: dict[str, Any]) -> Self:
         manifest = spec.get("Manifest", spec.get("ManifestGenerator"))
         told = {"Manifest": manifest, "Operation": spec.get("Operation"), "Report": spec.get("Report")}
         if missing := [name for name, value in told.items() if value is None]:
@@ -238,7 +248,8 @@ class Job(Value):
             return cls(
                 job_id=job["JobId"],
                 created=job["CreationTime"],
-                spec=JobSpec.from_aws(job),
+                # Prepare has seen that all is rendered; what looks like a template now is a name that it found.
+                spec=JobSpec._of(job),  # noqa: SLF001
                 total=job["TotalNumberOfTasks"],
                 partitions=tuple(Partition(**partition) for partition in job["Partitions"]),
                 buckets=tuple(job.get("Buckets", ())),

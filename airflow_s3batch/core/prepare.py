@@ -11,9 +11,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from airflow_s3batch.core.engine.promise import S3Engine
-from airflow_s3batch.core.errors import InvalidInput, JobCancelled, JobConflict, ReportError, S3BatchError, printable
+from airflow_s3batch.core.errors import (
+    InvalidInput,
+    JobCancelled,
+    JobConflict,
+    JobFailed,
+    ReportError,
+    S3BatchError,
+    printable,
+)
 from airflow_s3batch.core.folder.documents import each
-from airflow_s3batch.core.folder.status import AWAITING, FailureReason, JobState, iso, utc_now
+from airflow_s3batch.core.folder.status import AWAITING, FINAL, FailureReason, JobState, iso, utc_now
 from airflow_s3batch.core.folder.store import UNWRITABLE, JobFolder
 from airflow_s3batch.core.folder.summary import counted
 from airflow_s3batch.core.job import CompletionReport, Job, JobSpec, JobStatus
@@ -43,6 +51,7 @@ async def prepare(
     rows_per_partition: int = ROWS_PER_PARTITION,
     max_partitions: int = MAX_PARTITIONS,
     confirmation_required: bool = False,
+    reopens: bool = True,
     now: Callable[[], datetime] = utc_now,
 ) -> Job:
     """Make a job of what an author asked for, and write it down in the job's folder; no object is touched.
@@ -57,6 +66,8 @@ async def prepare(
         rows_per_partition: most rows of a partition …
         max_partitions: … unless that made more partitions than this.
         confirmation_required: leave the job Suspended until somebody lets it run, as CreateJob does.
+        reopens: whether a job that was cancelled, or failed for good, is begun again, because a person asks for it. A
+            retry doesn't.
         now: the time.
 
     Raises:
@@ -64,7 +75,7 @@ async def prepare(
         ManifestError: the manifest can't be used; from then on the job is Failed, with this as its reason.
         ReportError: the report's location can't be written.
         JobConflict: the job's folder isn't in a state in which it can be prepared.
-        JobCancelled: somebody cancelled it meanwhile.
+        JobCancelled: somebody cancelled it meanwhile, or before a retry. JobFailed: it failed for good before a retry.
     """
     if rows_per_partition < 1 or max_partitions < 1:
         raise InvalidInput(
@@ -74,19 +85,20 @@ async def prepare(
     spec = spec.model_copy(update={"manifest": await spec.manifest.pin(s3)})
     folder = JobFolder(s3, spec.report.place, spec.job_id(*owner))
     state, job = await _look(folder)
+    if state is not None and not reopens:
+        _going_on(state)
     if job is not None:
         job = await _renewed(folder, job, spec)
-        await _settle(folder, job, now, waits=confirmation_required)
+        await _settle(folder, job, now, waits=confirmation_required, reopens=reopens)
         return job
-    state = state or JobState(job_id=folder.job_id, status=JobStatus.NEW, created=iso(now()))
-    state = state.moved(JobStatus.PREPARING, at=now())
-    await folder.write_state(state)
+    state = await _begin(folder, now, reopens=reopens)
+    log.info("Preparing job %s: %s", folder.job_id, folder.uri)
     question = spec.manifest
     try:
         spec = spec.model_copy(update={"manifest": await question.resolve(s3, folder.generated, now())})
-        survey = await _surveyed(spec, s3)
+        survey = await _surveyed(spec, s3, now())
     except S3BatchError as error:
-        await _write_failed(folder, state.moved(JobStatus.FAILED, at=now(), failures=[FailureReason.of(error)]))
+        await _write_failed(folder, FailureReason.of(error), now)
         raise
     partitions = split(survey.marks, rows_per_partition, max_partitions)
     job = Job(
@@ -100,7 +112,7 @@ async def prepare(
     )
     job = await folder.create_job(job)
     await folder.change_state(
-        lambda latest: _prepared(_not_cancelled(latest or state), job, now, waits=confirmation_required)
+        lambda latest: _prepared(_going_on(latest or state), job, now, waits=confirmation_required)
     )
     objects, parts = counted(job.total, "object"), counted(len(partitions), "partition")
     told = (job.job_id, spec.operation.aws_name, objects, _shown(survey.buckets), parts)
@@ -180,10 +192,26 @@ async def _renewed(folder: JobFolder, job: Job, spec: JobSpec) -> Job:
     return job
 
 
-async def _settle(folder: JobFolder, job: Job, now: Callable[[], datetime], *, waits: bool) -> None:
+async def _begin(folder: JobFolder, now: Callable[[], datetime], *, reopens: bool) -> JobState:
+    """Write down that the job is being prepared; return where it stands."""
+
+    def begun(state: JobState | None) -> JobState:
+        if state is not None and not reopens:
+            _going_on(state)
+        state = state or JobState(job_id=folder.job_id, status=JobStatus.NEW, created=iso(now()))
+        return state.moved(JobStatus.PREPARING, at=now())
+
+    return await folder.change_state(begun)
+
+
+async def _settle(
+    folder: JobFolder, job: Job, now: Callable[[], datetime], *, waits: bool, reopens: bool = True
+) -> None:
     """Write down where a job stands that was prepared before, if that has changed."""
 
     def settled(state: JobState | None) -> JobState:
+        if state is not None and not reopens:
+            _going_on(state)
         if state is None or state.status is JobStatus.PREPARING:  # an earlier try died between its last two writes
             state = JobState(job_id=job.job_id, status=JobStatus.PREPARING, created=job.created)
             return _prepared(state, job, now, waits=waits)
@@ -197,12 +225,13 @@ async def _settle(folder: JobFolder, job: Job, now: Callable[[], datetime], *, w
     log.info("Job %s was prepared before (%s): %s", job.job_id, state.status.value, folder.uri)
 
 
-async def _surveyed(spec: JobSpec, s3: S3Engine) -> Survey:
-    if wanted := spec.operation.manifest_columns:
+async def _surveyed(spec: JobSpec, s3: S3Engine, now: datetime) -> Survey:
+    if spec.operation.columns_needed and (wanted := spec.operation.manifest_columns):
         spec.operation.check_columns(await spec.manifest.find_columns(s3, wanted))
     survey = await spec.manifest.survey(s3)
     for warning in survey.warnings:
         log.warning("%s", warning)
+    spec.operation.check_job(survey.rows, survey.buckets, now)
     for bucket in survey.buckets:
         s3.check(spec.operation, bucket)
     await each(lambda bucket: spec.operation.look(bucket, s3), survey.buckets)
@@ -219,15 +248,27 @@ def _prepared(state: JobState, job: Job, now: Callable[[], datetime], *, waits: 
     return state.counted(total=job.total, succeeded=0, failed=0, active_seconds=0)
 
 
-def _not_cancelled(state: JobState) -> JobState:
+def _going_on(state: JobState) -> JobState:
+    """The job, if nobody and nothing has stopped it."""
     if state.status in {JobStatus.CANCELLING, JobStatus.CANCELLED}:
         raise JobCancelled(state.job_id, state.reason)
+    if state.status is JobStatus.FAILING or any(failure.code in FINAL for failure in state.failures):
+        raise JobFailed(state.job_id, state.failures)
     return state
 
 
-async def _write_failed(folder: JobFolder, state: JobState) -> None:
-    """Write down that the job failed, if possible: the error that made it fail is the one to raise."""
+async def _write_failed(folder: JobFolder, reason: FailureReason, now: Callable[[], datetime]) -> None:
+    """Write down that the job failed, if possible: the error that made it fail is the one to raise.
+
+    Not over what somebody else has made of it meanwhile: cancelled it, or prepared it in another try.
+    """
+
+    def failed(state: JobState | None) -> JobState:
+        if state is None or state.status is not JobStatus.PREPARING:
+            raise JobConflict("it isn't being prepared any more")
+        return state.moved(JobStatus.FAILED, at=now(), failures=[reason])
+
     try:
-        await folder.write_state(state)
+        await folder.change_state(failed)
     except S3BatchError as error:
         log.warning("That job %s failed could not be written down: %s", folder.job_id, error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,11 +14,12 @@ from airflow_s3batch.core.errors import (
     JobCancelled,
     JobConflict,
     JobFailed,
+    PartitionRuns,
     PartitionsMissing,
     ReportError,
     S3BatchError,
 )
-from airflow_s3batch.core.folder.checkpoint import Attempt, ResultFile, covered_seconds
+from airflow_s3batch.core.folder.checkpoint import Attempt, ResultFile, Span, covered_seconds
 from airflow_s3batch.core.folder.leavings import gather
 from airflow_s3batch.core.folder.sign import BEAT, LIVES
 from airflow_s3batch.core.folder.status import FINAL, THRESHOLD_PASSED, FailureReason, JobState, utc_now
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 _REASONS_MOST = 20
 """FailureReasons that are written down."""
+_SAVES = 25
+"""Beats for which a partition that was told to stop is waited for."""
 
 
 async def complete(
@@ -63,6 +66,7 @@ async def complete(
         PartitionsMissing: partitions haven't run to their ends; the job is Failed, with this and what kept them from it
             as its reasons.
         JobFailed: the job is failing, and Failed now, with its report of what ran; `JobCancelled`: likewise.
+        PartitionRuns: a partition is being run, by another run of the job; the job is left as it is.
         JobConflict: a summary says something else than the folder, or the job is in no state to be completed.
         ReportError: the folder can't be read or written, or its numbers don't add up.
     """
@@ -72,12 +76,31 @@ async def complete(
         await _wait_for_the_last(folder, beat)
         raise await wind_up(job, folder, end, now)
     try:
-        finished = await _finished(job, folder)
-        _compare(job, [summary for summary, _ in finished], summaries or ())
+        return await _completed(job, folder, summaries or (), beat, now)
+    except JobConflict:
+        state = await folder.read_state()
+        if state is None or not (end := _ends(state)):
+            raise
+        # Somebody has cancelled it just now.
+        raise await wind_up(job, folder, end, now) from None
+
+
+async def _completed(
+    job: Job,
+    folder: JobFolder,
+    summaries: Iterable[Mapping[str, Any]],
+    beat: float,
+    now: Callable[[], datetime],
+) -> JobSummary:
+    try:
+        finished = await _all_finished(job, folder, beat)
+        _compare(job, [summary for summary, _ in finished], summaries)
     except PartitionsMissing as missing:
         await _write_failed(
             job, folder, [*(FailureReason(*cause) for cause in missing.causes), FailureReason.of(missing)], now
         )
+        raise
+    except PartitionRuns:
         raise
     except S3BatchError as error:
         await _write_failed(job, folder, [FailureReason.of(error)], now)
@@ -90,18 +113,21 @@ async def complete(
             lambda state: _active(job, state, now).moved(JobStatus.FAILING, at=now(), failures=failures)
         )
         raise await wind_up(job, folder, JobStatus.FAILED, now)
-    elapsed = covered_seconds(span for _, attempt in finished for span in attempt.spans)
+    spans = [span for _, attempt in finished for span in attempt.spans]
+    report = _report(folder, [file for _, attempt in finished for file in attempt.files], spans, now)
+    elapsed = covered_seconds(spans)
+    if not await _is_complete(folder, report):
 
-    def completing(state: JobState | None) -> JobState:
-        state = _active(job, state, now).moved(JobStatus.COMPLETING, at=now())
-        counts = {"succeeded": tally.succeeded, "failed": tally.failed}
-        return state.counted(total=job.total, **counts, active_seconds=elapsed)
+        def completing(state: JobState | None) -> JobState:
+            state = _active(job, state, now).moved(JobStatus.COMPLETING, at=now())
+            counts = {"succeeded": tally.succeeded, "failed": tally.failed}
+            return state.counted(total=job.total, **counts, active_seconds=elapsed)
 
-    await folder.change_state(completing)
-    await _write_report(folder, [file for _, attempt in finished for file in attempt.files], now)
-    await folder.change_state(
-        lambda state: _active(job, state, now).moved(JobStatus.COMPLETE, at=now()).reported(folder.report_uri)
-    )
+        await folder.change_state(completing)
+        await folder.write_report(report)
+        await folder.change_state(
+            lambda state: _active(job, state, now).moved(JobStatus.COMPLETE, at=now()).reported(folder.report_uri)
+        )
     return JobSummary(
         job_id=job.job_id,
         status=JobStatus.COMPLETE,
@@ -132,9 +158,10 @@ async def wind_up(job: Job, folder: JobFolder, end: JobStatus, now: Callable[[],
     left = await gather(job, folder)
     files = [file for one in left for file in one.files]
     counts = {"succeeded": sum(one.succeeded for one in left), "failed": sum(one.failed for one in left)}
-    elapsed = covered_seconds(span for one in left for span in one.spans)
+    spans = [span for one in left for span in one.spans]
+    elapsed = covered_seconds(spans)
     if files:
-        await _write_report(folder, files, now)
+        await folder.write_report(_report(folder, files, spans, now))
 
     def ended(state: JobState | None) -> JobState:
         state = _known(job, state)
@@ -144,20 +171,35 @@ async def wind_up(job: Job, folder: JobFolder, end: JobStatus, now: Callable[[],
         return state.reported(folder.report_uri) if files else state
 
     state = await folder.change_state(ended)
+    if files:
+        told = (f"{state.succeeded:,}", f"{state.failed:,}", f"{job.total:,}", folder.report_uri)
+        log.info("The report of what ran: %s succeeded and %s failed, of %s objects: %s", *told)
+    else:
+        log.info("No object was touched; there is no report")
     if end is JobStatus.CANCELLED:
         return JobCancelled(job.job_id, state.reason)
     return JobFailed(job.job_id, state.failures)
 
 
 async def _wait_for_the_last(folder: JobFolder, beat: float) -> None:
-    """Wait until no partition runs any more; a sign that nobody renews counts for no longer than that.
+    """Wait until no partition runs any more, for longer than one takes to save what it did where S3 is slow.
 
     A task that somebody marks as failed has ended for Airflow, and saves what it did for some seconds still.
     """
-    for _ in range(LIVES):
-        if not alive(await folder.list_signs(), await folder.read_clock(), LIVES * beat):
-            return
+    if running := await _outlive(folder, beat, _SAVES):
+        told = ", ".join(map(str, running))
+        log.warning("Partitions that were told to stop still run (%s); the report may lack what they do now", told)
+
+
+async def _outlive(folder: JobFolder, beat: float, beats: int, of: Container[int] | None = None) -> list[int]:
+    """Wait until no partition runs any more (of some, if named), so many beats at most; return those that still do."""
+    for _ in range(beats):
+        running = alive(await folder.list_signs(), await folder.read_clock(), LIVES * beat)
+        running = [number for number in running if of is None or number in of]
+        if not running:
+            break
         await asyncio.sleep(beat)
+    return running
 
 
 def _ends(state: JobState) -> JobStatus | None:
@@ -166,6 +208,16 @@ def _ends(state: JobState) -> JobStatus | None:
         return JobStatus.CANCELLED
     final = any(failure.code in FINAL for failure in state.failures)
     return JobStatus.FAILED if state.status is JobStatus.FAILING or (state.status.ended and final) else None
+
+
+async def _all_finished(job: Job, folder: JobFolder, beat: float) -> list[tuple[Summary, Attempt]]:
+    """What `_finished` finds, once none of the partitions that are missing runs: or it would be failed under way."""
+    try:
+        return await _finished(job, folder)
+    except PartitionsMissing as missing:
+        if running := await _outlive(folder, beat, LIVES + 2, missing.partitions):
+            raise PartitionRuns(job.job_id, {number: job.partitions[number] for number in running}) from None
+        return await _finished(job, folder)
 
 
 async def _finished(job: Job, folder: JobFolder) -> list[tuple[Summary, Attempt]]:
@@ -179,7 +231,7 @@ async def _finished(job: Job, folder: JobFolder) -> list[tuple[Summary, Attempt]
     ]
     if len(finished) < len(numbers):
         there = {summary.partition for summary, _ in finished}
-        missing = [number for number in numbers if number not in there]
+        missing = {part.number: part for part in job.partitions if part.number not in there}
         halts = [attempt.halt for number in missing if (attempt := attempts[number]) is not None]
         raise PartitionsMissing(job.job_id, missing, len(numbers), [halt.cause for halt in halts if halt is not None])
     for partition, (summary, _) in zip(job.partitions, finished, strict=True):
@@ -237,16 +289,24 @@ async def _write_failed(
         log.warning("That job %s failed could not be written down: %s", folder.job_id, trouble)
 
 
-async def _write_report(folder: JobFolder, files: Iterable[ResultFile], now: Callable[[], datetime]) -> None:
+def _report(
+    folder: JobFolder, files: Iterable[ResultFile], spans: Sequence[Span], now: Callable[[], datetime]
+) -> dict[str, Any]:
+    """The report's ``manifest.json``, dated when the last partition ended: the same to the byte, whoever writes it."""
+    ended = datetime.fromtimestamp(max(span.ended for span in spans), timezone.utc) if spans else now()
     results = [folder.report_entry(file) for file in files]
-    before = await folder.read_report()
-    # The same report again is the same to the byte.
-    created = (
-        before["ReportCreationDate"] if before is not None and before.get("Results") == results else _aws_time(now())
-    )
-    await folder.write_report(
-        {"Format": REPORT_FORMAT, "ReportCreationDate": created, "Results": results, "ReportSchema": SCHEMA}
-    )
+    return {
+        "Format": REPORT_FORMAT,
+        "ReportCreationDate": _aws_time(ended),
+        "Results": results,
+        "ReportSchema": SCHEMA,
+    }
+
+
+async def _is_complete(folder: JobFolder, report: dict[str, Any]) -> bool:
+    """Whether the job is Complete, with this report."""
+    state = await folder.read_state()
+    return state is not None and state.status is JobStatus.COMPLETE and await folder.read_report() == report
 
 
 def _aws_time(moment: datetime) -> str:

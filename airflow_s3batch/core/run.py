@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -11,7 +12,7 @@ from datetime import datetime
 
 from airflow_s3batch.core.engine.promise import S3Engine
 from airflow_s3batch.core.errors import InvalidInput, ManifestChanged, S3BatchError, Stopped
-from airflow_s3batch.core.folder.checkpoint import Attempt, Halt, History, Span
+from airflow_s3batch.core.folder.checkpoint import Attempt, Counts, Halt, History, Span
 from airflow_s3batch.core.folder.sign import BEAT, Sign
 from airflow_s3batch.core.folder.status import MANIFEST_CHANGED, FailureReason, utc_now
 from airflow_s3batch.core.folder.store import JobFolder
@@ -19,7 +20,7 @@ from airflow_s3batch.core.folder.summary import Summary
 from airflow_s3batch.core.folder.tally import Tally
 from airflow_s3batch.core.job import Job
 from airflow_s3batch.core.limits import Allowance
-from airflow_s3batch.core.operations.base import RUNNING_JOB, RUNNING_NOTES
+from airflow_s3batch.core.operations.base import RUNNING_JOB, RUNNING_NOTES, RUNNING_SINCE
 from airflow_s3batch.core.running.journal import Journal
 from airflow_s3batch.core.running.lease import Lease, take
 from airflow_s3batch.core.running.progress import Progress
@@ -84,6 +85,7 @@ async def run_partition(
         raise InvalidInput(f"job {job.job_id} has partitions 0 to {len(job.partitions) - 1}, not {number}")
     folder, halt = JobFolder.of(s3, job), asyncio.Event()
     RUNNING_JOB.set(job.job_id)
+    RUNNING_SINCE.set(datetime.fromisoformat(job.created.replace("Z", "+00:00")))
     RUNNING_NOTES.set(folder)
     latest = await folder.read_attempt(number)
     if latest is not None and (done := latest.finished):
@@ -91,10 +93,11 @@ async def run_partition(
         return done
     async with _relayed(stop, halt):
         state = await admit(folder, job, now)
-        lease = await take(folder, number, opened=state.opened, stop=halt, beat=beat)
+        ended = latest.number if latest is not None and latest.over else 0
+        lease = await take(folder, number, opened=state.opened, stop=halt, beat=beat, ended=ended)
         if isinstance(lease, Summary):
             return lease
-        history = History.of(await folder.read_checkpoints(number))
+        history = await _read_history(lease)
         journal = Journal(
             folder,
             number,
@@ -201,6 +204,18 @@ class _Run:
     @property
     def _spans(self) -> tuple[Span, ...]:
         return (*self._history.spans, self._journal.span)
+
+
+async def _read_history(lease: Lease) -> History:
+    """What the attempts before have left; the partition is given back if that can't be read."""
+    try:
+        return History.of(await lease.folder.read_checkpoints(lease.partition))
+    except S3BatchError as error:
+        halt = Halt(FailureReason.of(error), Counts(0, 0))
+        with contextlib.suppress(S3BatchError, asyncio.TimeoutError):
+            await in_time(lease.end(Attempt(number=lease.attempt.number, halt=halt)), _ENDING)
+            await in_time(lease.end_sign(), _ENDING)
+        raise
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import botocore.session
@@ -12,7 +13,7 @@ import pytest
 from airflow_s3batch.core.errors import InvalidInput
 from airflow_s3batch.core.job import CompletionReport, Job, JobSpec, JobStatus
 from airflow_s3batch.core.limits import Limits
-from airflow_s3batch.core.manifest import CsvManifest
+from airflow_s3batch.core.manifest import CsvManifest, Objects, ParquetManifest
 from airflow_s3batch.core.operations import CopyObject, PutObjectTagging
 from airflow_s3batch.core.partition import Partition
 
@@ -62,6 +63,19 @@ def test_a_spec_without_a_part_is_refused(name: str) -> None:
 def test_a_description_is_as_long_as_aws_takes() -> None:
     with pytest.raises(InvalidInput, match="description"):
         spec(description="x" * 257)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda: Objects(["s3://data/\ud800"]),
+        lambda: CopyObject("data", target_prefix="\ud800"),
+        lambda: spec(description="\ud800"),
+    ],
+)
+def test_text_that_no_file_can_hold_is_refused(asked: Callable[[], Any]) -> None:
+    with pytest.raises(InvalidInput, match="half a character"):
+        asked()
 
 
 def test_the_same_owner_asking_for_the_same_gets_the_same_job_id() -> None:
@@ -160,6 +174,13 @@ def test_a_job_is_read_back_from_its_json() -> None:
         partitions=(Partition(0, 1, 3, 0, 30), Partition(1, 4, 2, 30, 50)),
         created="2026-11-24T17:00:00Z",
     )
+
+    assert Job.from_aws(json.loads(json.dumps(job.to_aws()))) == job
+
+
+def test_name_that_looks_like_a_template_is_a_name_once_prepare_has_found_it() -> None:
+    found = ParquetManifest("s3://lake/exports/*.parquet", files=[("exports/{{ ds }}.parquet", "abc")])
+    job = Job(job_id="id", spec=spec(manifest=found), total=1, partitions=(), created="2026-11-24T17:00:00Z")
 
     assert Job.from_aws(json.loads(json.dumps(job.to_aws()))) == job
 

@@ -53,3 +53,18 @@ def test_overrides_count_instead_of_what_the_job_was_given() -> None:
 def test_what_are_no_overrides_is_refused(told: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="not a job's overrides"):
         Overrides.from_json(told)
+
+
+def test_infinite_rate_is_none_which_json_can_say() -> None:
+    limits = Limits(requests_per_second=float("inf"))
+
+    assert limits.requests_per_second is None
+    json.loads(json.dumps(limits.to_aws(), allow_nan=False))
+
+
+@pytest.mark.parametrize("name", ["connect_timeout", "read_timeout"])
+def test_time_to_wait_is_finite(name: str) -> None:
+    given: dict[str, Any] = {name: float("inf")}
+
+    with pytest.raises(InvalidInput, match=name):
+        Limits(**given)

@@ -24,9 +24,11 @@ from tests.core.test_run import every, run
 THEN = datetime(2025, 7, 20, 21, 18, 22, 395320, tzinfo=timezone.utc)
 
 
-async def ran(s3: ScriptedEngine, rows: int = 90, partitions: int = 3) -> tuple[Job, list[dict[str, Any]]]:
+async def ran(
+    s3: ScriptedEngine, rows: int = 90, partitions: int = 3, **options: Any
+) -> tuple[Job, list[dict[str, Any]]]:
     job = await prepared(s3, rows, partitions=partitions)
-    return job, [(await run(job, s3, number)).as_dict() for number in range(len(job.partitions))]
+    return job, [(await run(job, s3, number, **options)).as_dict() for number in range(len(job.partitions))]
 
 
 def folder_of(job: Job) -> str:
@@ -44,8 +46,8 @@ async def outcomes(uri: str, s3: ScriptedEngine) -> list[Outcome]:
 def test_the_report_manifest_is_laid_out_as_aws_lays_it_out() -> None:
     async def scenario() -> None:
         s3 = ScriptedEngine(every(10))
-        job, summaries = await ran(s3)
-        await complete(job, s3, summaries=summaries, now=lambda: THEN)
+        job, summaries = await ran(s3, now=lambda: THEN)
+        await complete(job, s3, summaries=summaries)
         body = s3.get("lake", f"{folder_of(job)}/manifest.json")
         report = json.loads(body)
         assert list(report) == ["Format", "ReportCreationDate", "Results", "ReportSchema"]
@@ -134,7 +136,8 @@ def test_missing_partitions_are_named_and_fail_the_job_until_they_have_run() -> 
         s3 = ScriptedEngine()
         job = await prepared(s3, 90, partitions=3)
         await run(job, s3, 1)
-        with pytest.raises(PartitionsMissing, match=r"2 of 3 partitions have not finished \(0, 2\)"):
+        missing = r"2 of 3 partitions have not finished \(partition 0, rows 1 to 30; partition 2, rows 61 to 90\)"
+        with pytest.raises(PartitionsMissing, match=missing):
             await complete(job, s3)
         failed = await state(s3, job)
         assert (failed.status, failed.failures[0].code) == (JobStatus.FAILED, "PartitionsMissing")
@@ -156,7 +159,7 @@ def test_a_partition_whose_rerun_died_is_missing() -> None:
         with pytest.raises(S3BatchError):
             await run(job, s3, 1)
         s3.broken_after = None
-        with pytest.raises(PartitionsMissing, match=r"\(1\)"):
+        with pytest.raises(PartitionsMissing, match=r"\(partition 1, rows 31 to 60\)"):
             await complete(job, s3)
 
     in_simulated_time(scenario())

@@ -9,12 +9,12 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-managing-jobs.ht
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import InvalidInput, JobConflict, ReportError, S3Error, printable
+from airflow_s3batch.core.errors import InvalidInput, JobConflict
 from airflow_s3batch.core.folder.checkpoint import Counts, Span, covered_seconds
 from airflow_s3batch.core.folder.documents import each
 from airflow_s3batch.core.folder.overrides import Overrides
@@ -27,12 +27,10 @@ from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.report import wind_up
 from airflow_s3batch.core.running.watch import alive, settle_pause
 
-__all__ = ["Controls", "list_jobs"]
+__all__ = ["Controls"]
 
 _SKEW = 60.0
 """Seconds by which a person's clock may be wrong."""
-_KEPT = timedelta(days=90)
-"""How long a job that has ended is listed: AWS's ListJobs."""
 _GENERATED_FORMAT = "S3InventoryReport_CSV_20211130"
 """GeneratedManifestFormat of the s3control model, the only one."""
 
@@ -228,64 +226,6 @@ class Controls:
         if attempt is None:
             return _Part(Counts(0, 0), 0.0, ())
         return _Part(attempt.counts, 0.0, attempt.spans)
-
-
-async def list_jobs(
-    s3: S3Calls,
-    place: S3Location,
-    *,
-    statuses: Iterable[JobStatus] = (),
-    limit: int = 1_000,
-    beat: float = BEAT,
-    now: Callable[[], datetime] = utc_now,
-) -> list[dict[str, Any]]:
-    """The jobs whose reports go to one place, as `Controls.describe` tells them, the newest first.
-
-    As with AWS's ListJobs, those that haven't ended, and those that have in the last 90 days.
-
-    Args:
-        s3: S3.
-        place: the report's location.
-        statuses: only jobs in one of these; empty for all.
-        limit: most jobs.
-        beat: seconds between two signs of life of a run.
-        now: the time.
-
-    Raises:
-        InvalidInput: the limit isn't at least 1.
-        ReportError: the place can't be read.
-    """
-    if limit < 1:
-        raise InvalidInput(f"limit={limit}: at least 1")
-    wanted, oldest = frozenset(statuses), now() - _KEPT
-    states = await each(lambda job_id: JobFolder(s3, place, job_id).read_state(), await _job_ids(s3, place))
-    listed = [
-        state
-        for state in states
-        if state is not None and (not wanted or state.status in wanted) and not _ended_before(state, oldest)
-    ]
-    listed.sort(key=lambda state: (state.created, state.job_id), reverse=True)
-    controls = [Controls(s3, place, state.job_id, beat=beat, now=now) for state in listed[:limit]]
-    return await each(Controls.describe, controls)
-
-
-async def _job_ids(s3: S3Calls, place: S3Location) -> list[str]:
-    folder = f"{place.key}/job-" if place.key else "job-"
-    found: list[str] = []
-    page: dict[str, Any] = {"NextContinuationToken": None}
-    while "NextContinuationToken" in page:
-        token = page["NextContinuationToken"]
-        more = {"ContinuationToken": token} if token else {}
-        try:
-            page = await s3.call("ListObjectsV2", **place.in_bucket, Prefix=folder, Delimiter="/", **more)
-        except S3Error as error:
-            raise ReportError(f"the jobs in {printable(place.uri)} can't be listed: {error}") from error
-        found += [prefix["Prefix"][len(folder) : -1] for prefix in page.get("CommonPrefixes", [])]
-    return found
-
-
-def _ended_before(state: JobState, moment: datetime) -> bool:
-    return state.ended is not None and datetime.fromisoformat(state.ended.replace("Z", "+00:00")) < moment
 
 
 def _with_counts(state: JobState, job: Job, parts: list[_Part]) -> JobState:

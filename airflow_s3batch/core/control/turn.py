@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.control.controls import list_jobs
+from airflow_s3batch.core.control.listing import list_jobs
 from airflow_s3batch.core.errors import JobConflict
 from airflow_s3batch.core.folder.overrides import Overrides
 from airflow_s3batch.core.folder.status import JobState, utc_now

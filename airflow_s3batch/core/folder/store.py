@@ -177,9 +177,9 @@ class JobFolder:
         name, body = f"running/{partition}", _compact(sign.to_json())
         return await (self._documents.write(name, body) if over is None else self._documents.replace(name, body, over))
 
-    async def end_sign(self, partition: int, over: str) -> None:
-        """Have the sign with the ETag `over` say that the run is over, if it is still there."""
-        await self._documents.replace(f"running/{partition}", b"", over)
+    async def end_sign(self, partition: int, over: str) -> bool:
+        """Have the sign with the ETag `over` say that the run is over; return whether it was still there."""
+        return await self._documents.replace(f"running/{partition}", b"", over) is not None
 
     async def find_sign(self, partition: int) -> Document[Sign | None] | None:
         """The latest sign of a partition's run as it was found (its value None: it is over), None if there was none."""

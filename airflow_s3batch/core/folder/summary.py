@@ -13,6 +13,8 @@ from airflow_s3batch.core.job import JobStatus
 __all__ = ["JobSummary", "Summary", "counted", "duration"]
 
 _MOMENT, _MINUTE, _HOUR = 10, 60, 3600
+_CODES_TOLD = 3
+"""Error codes in a line of the log."""
 
 
 def duration(seconds: float) -> str:
@@ -45,6 +47,16 @@ class Summary:
     elapsed_seconds: float
     """Of this attempt."""
     tally: Tally
+
+    def __str__(self) -> str:
+        before = f", {self.skipped:,} of them before" if self.skipped else ""
+        now = self.rows - self.skipped
+        rate = f", {now / self.elapsed_seconds:,.0f} objects/s" if now and self.elapsed_seconds else ""
+        codes = [f"{code} {count:,}" for code, count in self.tally.codes.items()]
+        if len(codes) > _CODES_TOLD:
+            codes[_CODES_TOLD:] = ["…"]
+        failed = f"{self.tally.failed:,} failed" + (f" ({', '.join(codes)})" if codes else "")
+        return f"{self.tally.succeeded:,} succeeded{before}, {failed}, in {duration(self.elapsed_seconds)}{rate}"
 
     def as_dict(self) -> dict[str, Any]:
         """The summary as JSON."""

@@ -13,7 +13,7 @@ import logging
 import uuid
 
 from airflow_s3batch.core.errors import JobConflict, Stopped
-from airflow_s3batch.core.folder.checkpoint import Attempt
+from airflow_s3batch.core.folder.checkpoint import Attempt, Counts
 from airflow_s3batch.core.folder.documents import Document
 from airflow_s3batch.core.folder.sign import LIVES, Sign
 from airflow_s3batch.core.folder.store import JobFolder
@@ -51,15 +51,13 @@ class Lease:
         Raises:
             JobConflict: the right is another run's by now.
         """
-        etag = await self.folder.replace_sign(self.partition, sign, self._sign)
-        if etag is None:
-            # Another run's, or one of ours that was written although its answer never came; or somebody has deleted it.
+        etag = self._sign and await self.folder.replace_sign(self.partition, sign, self._sign)
+        if not etag:
+            # There is another one: of a run that has taken over, or of one that doesn't know yet that this one has; or
+            # this one's, written although its answer never came. Signs don't tell whose the partition is.
             found = await self.folder.find_sign(self.partition)
-            if found is not None and (found.value is None or found.value.owner != sign.owner):
-                raise self._lost()
+            await self.confirm()
             etag = await self.folder.replace_sign(self.partition, sign, None if found is None else found.etag)
-        if etag is None:
-            raise self._lost()
         self._sign = etag
 
     async def confirm(self) -> None:
@@ -78,14 +76,18 @@ class Lease:
         Raises:
             JobConflict: the right is another run's by now.
         """
+        await self.confirm()  # a store without conditional writes would let it write over the other's end
         ended = dataclasses.replace(attempt, owner=self.attempt.owner, opened=self.attempt.opened)
         if not await self.folder.replace_attempt(self.partition, ended, self._claim):
             raise self._lost()
 
     async def end_sign(self) -> None:
         """Take the sign of life away, once the run has come to a stop."""
-        if self._sign is not None:
-            await self.folder.end_sign(self.partition, self._sign)
+        if self._sign is not None and await self.folder.end_sign(self.partition, self._sign):
+            return
+        found = await self.folder.find_sign(self.partition)  # the answer to the last one may never have been read
+        if found is not None and found.value is not None and found.value.owner == self.attempt.owner:
+            await self.folder.end_sign(self.partition, found.etag)
 
     def _lost(self) -> JobConflict:
         return JobConflict(
@@ -94,8 +96,10 @@ class Lease:
         )
 
 
-async def take(folder: JobFolder, partition: int, *, opened: int, stop: asyncio.Event, beat: float) -> Lease | Summary:
-    """Claim a partition; or find that all its objects have succeeded.
+async def take(
+    folder: JobFolder, partition: int, *, opened: int, stop: asyncio.Event, beat: float, ended: int = 0
+) -> Lease | Summary:
+    """Claim a partition; or find that all its objects have succeeded, or that another run has done it meanwhile.
 
     Args:
         folder: the job's.
@@ -103,6 +107,8 @@ async def take(folder: JobFolder, partition: int, *, opened: int, stop: asyncio.
         opened: how often the job has been opened (`JobState.opened`).
         stop: once it is set, nothing is waited for.
         beat: seconds between two signs of life of a run.
+        ended: the number of the attempt that had ended when this run began, 0 if none had. Where a later one has come
+            to its end, that is the end of this run as well: its failures aren't done again unasked.
 
     Raises:
         JobConflict: another run lives on.
@@ -112,14 +118,14 @@ async def take(folder: JobFolder, partition: int, *, opened: int, stop: asyncio.
     waited = 0
     while True:
         found = await folder.find_attempt(partition)
-        if found is not None and (done := found.value.finished):
+        if found is not None and (done := _done(found.value, ended)):
             return done
         silence = None if found is None or found.value.over else await _silence(folder, partition, found)
         if silence is None or silence >= LIVES * beat:
             attempt = Attempt(number=found.value.number + 1 if found is not None else 1, owner=owner, opened=opened)
             claim = await folder.replace_attempt(partition, attempt, found.etag if found is not None else None)
             if claim:
-                return Lease(folder, partition, attempt, claim)
+                return await _begun(Lease(folder, partition, attempt, claim), before=found)
             continue
         if waited == 0:
             log.info("Partition %d is being run by another run, or was until it was killed; waiting", partition)
@@ -131,6 +137,27 @@ async def take(folder: JobFolder, partition: int, *, opened: int, stop: asyncio.
         waited += 1
         if await happens(stop, min(beat, LIVES * beat - silence + 0.1)):
             raise Stopped(f"job {folder.job_id}, partition {partition}: stopped before it began; run it again")
+
+
+def _done(attempt: Attempt, ended: int) -> Summary | None:
+    return attempt.summary if attempt.number > ended else attempt.finished
+
+
+async def _begun(lease: Lease, *, before: Document[Attempt] | None) -> Lease:
+    """Have the lease show life at once, whatever is read before the run; with what had succeeded before."""
+    attempt, sign = lease.attempt, await lease.folder.read_sign(lease.partition)
+    known = sign or (None if before is None else before.value)
+    await lease.renew(
+        Sign(
+            owner=attempt.owner,
+            attempt=attempt.number,
+            opened=attempt.opened,
+            counts=Counts(0, 0) if known is None else known.counts._replace(failed=0),
+            rate=0.0,
+            spans=() if known is None else known.spans,
+        )
+    )
+    return lease
 
 
 async def _silence(folder: JobFolder, partition: int, claim: Document[Attempt]) -> float:

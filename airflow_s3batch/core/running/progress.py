@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from airflow_s3batch.core.folder.summary import duration
@@ -26,12 +28,15 @@ class Progress(NamedTuple):
     """Objects a second, over the last 30 s."""
     seconds_left: float | None
     """At this rate; None while nothing is known."""
+    codes: Mapping[str, int] = MappingProxyType({})
+    """How often each error code is among the failures, up to the last checkpoint; the most frequent first."""
 
     def __str__(self) -> str:
         left = "" if self.seconds_left is None else f", {duration(self.seconds_left)} left"
         share = 100 * self.done // self.total if self.total else 100
         done = f"{self.done:,} of {self.total:,} objects ({share} %), {self.failed:,} failed"
-        return f"{done}, {self.rate:,.0f} objects/s{left}"
+        most = f" (most often {next(iter(self.codes))})" if self.failed and self.codes else ""
+        return f"{done}{most}, {self.rate:,.0f} objects/s{left}"
 
 
 class Meter:
@@ -49,8 +54,8 @@ class Meter:
         self._failed = 0
         self._samples = deque([(now, skipped)])
 
-    def add(self, done: int, failed: int, now: float) -> Progress:
-        """So many more rows have outcomes, so many of them failures."""
+    def add(self, done: int, failed: int, now: float, codes: Mapping[str, int] = MappingProxyType({})) -> Progress:
+        """So many more rows have outcomes, so many of them failures; `codes` are those of all failures."""
         self._done += done
         self._failed += failed
         samples = self._samples
@@ -61,4 +66,4 @@ class Meter:
         if now - samples[-1][0] >= _STEP:
             samples.append((now, self._done))
         left = (self._total - self._done) / rate if rate else None
-        return Progress(self._done, self._failed, self._total, rate, left)
+        return Progress(self._done, self._failed, self._total, rate, left, codes)

@@ -2,17 +2,19 @@
 
 The partitions run anywhere and know nothing of each other but the job's folder. Every few seconds each of them leaves
 its sign of life there, counts the fresh ones of the others (for its share of the job's requests a second), and reads
-what a person wants: the job's status, and its limits. The lowest-numbered of those that run keeps the job's books: it
-adds up all counts, and has the job fail when too many objects do.
+what a person wants: the job's status, and its limits. The two lowest-numbered of those that run keep the job's books:
+they add up all counts, and have the job fail when too many objects do. Once a second each looks whether the manifest is
+still the pinned one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Any
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import (
@@ -38,13 +40,17 @@ __all__ = ["Watch", "admit", "alive", "settle_pause"]
 
 log = logging.getLogger(__name__)
 
+_BOOKKEEPERS = 2
+"""Partitions that keep the books: when one dies, nobody has to notice first."""
 _KEEPS_BOOKS = 2.5
 """Beats after which a run without a sign of life no longer keeps the books, so that soon another does."""
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion"})
-_PATIENCE = 3
+_PATIENCE = 3.0
 """Beats that one look may take."""
 _HURRY = 1.0
 """Least seconds between two looks, however urgent."""
+_MANIFEST_EVERY = 1.0
+"""Seconds between two looks at the manifest: of a change under a running job, that is how long objects go on."""
 
 
 async def admit(folder: JobFolder, job: Job, now: Callable[[], datetime]) -> JobState:
@@ -149,6 +155,7 @@ class Watch:
         self._now = now
         self._urgent = asyncio.Event()
         self._told: dict[int, tuple[Listed, Counts]] = {}
+        self._lost = False
         self.verdict: S3BatchError | None = None
         """Why the run has to stop."""
 
@@ -158,15 +165,20 @@ class Watch:
         limits = self._job.spec.limits
         if limits.requests_per_second is not None:  # until the others are counted
             self._allowance.requests_per_second = limits.requests_per_second / len(self._job.partitions)
-        await self._try_to_look()
-        looking = asyncio.create_task(self._keep_looking())
+        # Each by itself: whatever hangs or is refused, a run does the others.
+        await asyncio.gather(*map(self._tried, (self._show(), self._obey(), self._see_others(), self._see_manifest())))
+        loops = (self._keep_showing(), self._keep_obeying(), self._keep_counting(), self._keep_to_manifest())
+        beside = [asyncio.create_task(loop) for loop in loops]
+        for task in beside:
+            task.add_done_callback(self._ended)
         try:
             yield
         finally:
-            looking.cancel()
-            (end,) = await asyncio.gather(looking, return_exceptions=True)
-            if isinstance(end, Exception):  # a fault of ours; not to be passed over
-                raise end
+            for task in beside:
+                task.cancel()
+            for end in await asyncio.gather(*beside, return_exceptions=True):
+                if isinstance(end, Exception):  # a fault of ours; not to be passed over
+                    raise end
 
     def suspect(self, counts: Counts) -> None:
         """Look soon, if so many failures of this partition's own may be too many for the job."""
@@ -182,61 +194,78 @@ class Watch:
         except S3BatchError as error:
             log.warning("The sign of life could not be taken away; it will go stale: %s", error)
 
-    async def _keep_looking(self) -> None:
+    async def _keep_showing(self) -> None:
+        while not self._lost:
+            await asyncio.sleep(self._beat)
+            await self._tried(self._show())
+
+    async def _keep_obeying(self) -> None:
+        while self.verdict is None:
+            await asyncio.sleep(self._beat)
+            await self._tried(self._obey(), beats=1)
+
+    async def _keep_counting(self) -> None:
         while self.verdict is None:
             await asyncio.sleep(min(_HURRY, self._beat))
             await happens(self._urgent, max(0.0, self._beat - _HURRY))
             self._urgent.clear()
-            await self._try_to_look()
+            await self._tried(self._see_others())
 
-    async def _try_to_look(self) -> None:
+    async def _tried(self, work: Coroutine[Any, Any, None], *, beats: float = _PATIENCE) -> None:
         try:
-            # Whatever hangs: a run that shows no sign of life is taken for dead.
-            await in_time(self._look(), _PATIENCE * self._beat)
+            await in_time(work, beats * self._beat)
         except asyncio.TimeoutError:
-            log.warning("The job's folder doesn't answer; going on with the limits at hand")
+            log.warning("S3 doesn't answer; going on with what is known")
         except S3BatchError as error:
-            log.warning("The job's folder can't be read; going on with the limits at hand: %s", error)
+            log.warning("S3 refuses; going on with what is known: %s", error)
 
-    async def _look(self) -> None:
+    async def _show(self) -> None:
+        """Leave a sign of life, also while a run that has to stop saves what it did."""
         try:
             await self._lease.renew(self._sign())
         except JobConflict as lost:
+            self._lost = True
             self._stop(lost)
-            return
-        state, others, _ = await asyncio.gather(
-            self._folder.read_state(), self._see_others(), self._check_manifest(), return_exceptions=True
-        )
-        # To obey comes first, whatever else can't be read.
-        if isinstance(state, JobState) and (verdict := _verdict(state)):
+
+    async def _obey(self) -> None:
+        state = await self._folder.read_state()
+        if state is not None and (verdict := _verdict(state)):
             self._stop(verdict)
-            return
-        for trouble in (state, others):
-            if isinstance(trouble, BaseException):
-                raise trouble
 
     async def _see_others(self) -> None:
-        """Count those that run, and set what this one may use; keep the books, if it is the first of them."""
+        """Count those that run, and set what this one may use; keep the books, if it is one of the first."""
         signs, overrides = await self._folder.list_signs(), await self._folder.read_overrides()
-        mine = signs[self._number].modified if self._number in signs else 0.0
-        running = alive(signs, mine, LIVES * self._beat)
+        at = max((sign.modified for sign in signs.values()), default=0.0)
+        running = alive(signs, at, LIVES * self._beat)
         limits = overrides.on(self._job.spec.limits)
         self._allowance.in_flight = limits.in_flight
         rate = limits.requests_per_second
         self._allowance.requests_per_second = None if rate is None else rate / max(1, len(running))
-        if self._number == min(alive(signs, mine, _KEEPS_BOOKS * self._beat), default=self._number):
+        keepers = alive(signs, at, _KEEPS_BOOKS * self._beat)[:_BOOKKEEPERS]
+        if not keepers or self._number in keepers:
             await self._keep_books(signs)
 
-    async def _check_manifest(self) -> None:
-        """Stop before the next object is touched, where reading would go on with what it has read ahead."""
+    async def _keep_to_manifest(self) -> None:
+        """Stop at a change that reading would find later, or never: it is some thousand rows ahead of the objects."""
+        while self.verdict is None:
+            await asyncio.sleep(min(_MANIFEST_EVERY, self._beat))
+            await self._tried(self._see_manifest())
+
+    async def _see_manifest(self) -> None:
         try:
             await self._job.spec.manifest.check(self._s3)
         except ManifestError as error:
-            if isinstance(error, ManifestChanged) or error.code in _GONE:
-                self._stop(error)
+            if not isinstance(error, ManifestChanged) and error.code not in _GONE:
+                raise
+            self._stop(error)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A fault of ours in what goes on beside the run: it would be deaf from now on, and so it stops."""
+        if not task.cancelled() and task.exception() is not None:
+            self._halt.set()
 
     def _stop(self, verdict: S3BatchError) -> None:
-        self.verdict = verdict
+        self.verdict = self.verdict or verdict
         self._halt.set()
 
     async def _keep_books(self, signs: dict[int, Listed]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from airflow_s3batch.core.engine.promise import S3Engine
-from airflow_s3batch.core.errors import ManifestError, S3BatchError, Stopped
+from airflow_s3batch.core.errors import ManifestChanged, ManifestError, S3BatchError, Stopped
 from airflow_s3batch.core.folder.checkpoint import Counts
 from airflow_s3batch.core.folder.summary import counted
 from airflow_s3batch.core.job import Job
@@ -145,7 +145,7 @@ class Work:
         ):
             async for some in outcomes:
                 failures = self._journal.add(some)
-                self._on_progress(self._meter.add(len(some), failures, self._clock()))
+                self._on_progress(self._meter.add(len(some), failures, self._clock(), self._journal.tally.codes))
                 self._on_counts(self.counts)
 
     async def _entries(self) -> AsyncGenerator[list[Entry], None]:
@@ -155,16 +155,19 @@ class Work:
             async for entries in self._job.spec.manifest.read(self._s3, self.partition, columns):
                 self._read += len(entries)
                 pending = self._done_before.pending(entries)
-                while pending:
-                    room = await self._room()
+                at = 0
+                while at < len(pending):
+                    some = pending[at : at + await self._room()]
                     if self._halt.is_set():
                         return
-                    some, pending = pending[:room], pending[room:]
+                    at += len(some)
                     self._fed += len(some)
                     yield some
         except ManifestError as error:
             # Not raised here: it would tear down what is in flight.
             self._broken = error
+            if isinstance(error, ManifestChanged):  # what was read before it and isn't begun yet, stays so
+                self._halt.set()
 
     async def _room(self) -> int:
         """How many entries may be fed now. Waits until some may, or the run is to stop."""

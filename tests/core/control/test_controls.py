@@ -13,7 +13,8 @@ import botocore.session
 import botocore.validate
 import pytest
 
-from airflow_s3batch.core.control.controls import Controls, list_jobs
+from airflow_s3batch.core.control.controls import Controls
+from airflow_s3batch.core.control.listing import list_jobs
 from airflow_s3batch.core.errors import (
     InvalidInput,
     JobCancelled,
@@ -187,12 +188,12 @@ class TestPause:
     def test_job_that_was_done_before_it_noticed_completes(self) -> None:
         async def scenario() -> None:
             s3 = SteadyEngine()
-            job = await prepared(s3, 300)
+            job = await prepared(s3, 250)
             running = begin(job, s3)
-            await asyncio.sleep(2.9)
+            await asyncio.sleep(2.4)
             await controls(job, s3).pause()
             (summary,) = await ended(running)
-            assert summary.tally.succeeded == 300
+            assert summary.tally.succeeded == 250
             assert (await complete(job, s3, now=now)).status is JobStatus.COMPLETE
 
         in_simulated_time(scenario())
@@ -445,19 +446,18 @@ class TestThreshold:
 
         in_simulated_time(scenario())
 
-    def test_books_are_taken_over_when_their_keeper_dies(self) -> None:
+    @pytest.mark.parametrize(("dead", "within"), [(1, 10), (2, 18)])
+    def test_books_are_kept_when_their_keepers_die(self, dead: int, within: float) -> None:
         async def scenario() -> None:
-            s3 = SteadyEngine()
-            job = await prepared(s3, 60_000, partitions=3)
+            s3 = SteadyEngine(fails, rate=100)
+            job = await prepared(s3, 60_000, partitions=4, threshold=FailureThreshold(minimum=5_000))
             killed = Mortal(s3)
-            running = [asyncio.create_task(run(job, s3 if number else killed, number)) for number in range(3)]
-            await asyncio.sleep(10)
+            running = [asyncio.create_task(run(job, killed if number < dead else s3, number)) for number in range(4)]
+            await asyncio.sleep(12.4)  # a moment before 5,000 have failed
             killed.die()
-            died = seconds()
-            s3.script = fails
-            errors = await ended(running[1:])
+            errors = await ended(running[dead:])
             assert all(isinstance(error, JobFailed) for error in errors)
-            assert seconds() < died + 30
+            assert seconds() <= 12.5 + within
 
         in_simulated_time(scenario())
 

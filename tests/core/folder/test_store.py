@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_s3batch.core.control.controls import list_jobs
+from airflow_s3batch.core.control.listing import list_jobs
 from airflow_s3batch.core.errors import InvalidInput, JobConflict, ReportError, S3Error
 from airflow_s3batch.core.folder.checkpoint import Attempt, Checkpoint, Counts, Halt, History, ResultFile, Span
 from airflow_s3batch.core.folder.rowset import RowSet

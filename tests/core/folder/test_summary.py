@@ -31,6 +31,24 @@ def test_a_partitions_summary_survives_json() -> None:
     assert Summary.from_dict(json.loads(json.dumps(summary.as_dict()))) == summary
 
 
+@pytest.mark.parametrize(
+    ("tally", "skipped", "told"),
+    [
+        (Tally(succeeded=1_000), 0, "1,000 succeeded, 0 failed, in 4.0 s, 250 objects/s"),
+        (Tally(succeeded=1_000), 600, "1,000 succeeded, 600 of them before, 0 failed, in 4.0 s, 100 objects/s"),
+        (Tally(succeeded=1_000), 1_000, "1,000 succeeded, 1,000 of them before, 0 failed, in 4.0 s"),
+        (
+            Tally(succeeded=996, failed=4, codes={"A": 1, "B": 1, "C": 1, "D": 1}),
+            0,
+            "996 succeeded, 4 failed (A 1, B 1, C 1, …), in 4.0 s, 250 objects/s",
+        ),
+    ],
+)
+def test_a_partitions_summary_is_a_line_in_the_log(tally: Tally, skipped: int, told: str) -> None:
+    summary = Summary(partition=0, attempt=1, rows=1_000, skipped=skipped, elapsed_seconds=4.0, tally=tally)
+    assert str(summary) == told
+
+
 @pytest.mark.parametrize("told", [{}, {"partition": 1}])
 def test_what_is_no_summary_is_refused(told: dict[str, int]) -> None:
     with pytest.raises(InvalidInput, match="not a partition's summary"):
