@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.standard.operators.hitl import HITLOperator
 
 from airflow_s3batch.asked import as_reference
-from airflow_s3batch.core.errors import JobConflict, JobFailed, printable
+from airflow_s3batch.core.errors import JobConflict, printable
 from airflow_s3batch.core.folder.summary import duration
 from airflow_s3batch.core.prices import check_prices
-from airflow_s3batch.task import AirflowFailException, S3BatchTask
+from airflow_s3batch.failures import AirflowFailException, PlainFailures
+from airflow_s3batch.task import S3BatchTask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.sdk import BaseNotifier, Context, XComArg
 
+    from airflow_s3batch.core.engine import S3Access
     from airflow_s3batch.core.estimate import Estimate
     from airflow_s3batch.core.job import Job
 
@@ -93,12 +95,13 @@ class S3BatchConfirmOperator(S3BatchTask, HITLOperator):
         """Ask, unless the job was confirmed before."""
         from airflow_s3batch.core.control.confirm import ask
 
-        access = self.open_access()
-        job = self.find_job(context, access, as_reference("job", self.job))
-        if not self.in_s3(access, job.spec.limits, lambda s3, _: ask(job, s3)):
-            self.log.info("Job %s was confirmed before", job.job_id)
-            return self._confirmed(context, job, by=None)
-        told = self.estimate_job(access, job, self.prices)
+        with PlainFailures():
+            access = self.open_access()
+            job = self.find_job(context, access, as_reference("job", self.job))
+            if not self.in_s3(access, job.spec.limits, lambda s3, _: ask(job, s3)):
+                self.log.info("Job %s was confirmed before", job.job_id)
+                return self._confirmed(context, job, by=None)
+            told = self.estimate_job(access, job, self.prices)
         self.subject, self.body = _question(told), f"{told.markdown()}\n\n{_CHOICE}"
         return super().execute(context)
 
@@ -108,30 +111,44 @@ class S3BatchConfirmOperator(S3BatchTask, HITLOperator):
         Raises:
             AirflowFailException: the job may not run.
         """
-        from airflow_s3batch.core.control.confirm import answer, expire
+        given = None if event.get("error_type") == "timeout" else super().execute_complete(context, event)
+        with PlainFailures():
+            access = self.open_access()
+            job = self.find_job(context, access, as_reference("job", self.job))
+            if given is None:
+                raise AirflowFailException(self._expired(access, job))
+            by = printable((given.get("responded_by_user") or {}).get("name") or "somebody")
+            self._answered(access, job, approved=given["chosen_options"] == [_APPROVE], by=by)
+            self.log.info("Job %s was confirmed by %s", job.job_id, by)
+            return self._confirmed(context, job, by=by)
 
-        access = self.open_access()
-        job = self.find_job(context, access, as_reference("job", self.job))
-        if event.get("error_type") == "timeout":
-            waited = "the time there was" if self.timeout is None else _told(self.timeout)
-            stands = self.in_s3(access, job.spec.limits, lambda s3, _: expire(job, s3, waited=waited))
-            raise AirflowFailException(
-                f"job {job.job_id} is {stands.value}: nobody has confirmed it in {waited}. Nothing is touched "
-                "by this run; clear this task to ask again"
-            )
-        given = super().execute_complete(context, event)
-        by = printable((given.get("responded_by_user") or {}).get("name") or "somebody")
-        approved = given["chosen_options"] == [_APPROVE]
+    def _expired(self, access: S3Access, job: Job) -> str:
+        """Have the job Failed, since nobody has answered in time; return what to say of it."""
+        from airflow_s3batch.core.control.confirm import expire
+
+        waited = "the time there was" if self.timeout is None else _told(self.timeout)
+        stands = self.in_s3(access, job.spec.limits, lambda s3, _: expire(job, s3, waited=waited))
+        return (
+            f"job {job.job_id} is {stands.value}: nobody has confirmed it in {waited}. Nothing is touched "
+            "by this run; clear this task to ask again"
+        )
+
+    def _answered(self, access: S3Access, job: Job, *, approved: bool, by: str) -> None:
+        """Take a person's answer.
+
+        Raises:
+            AirflowFailException: the job may not run.
+        """
+        from airflow_s3batch.core.control.confirm import answer
+
         try:
             self.in_s3(access, job.spec.limits, lambda s3, _: answer(job, s3, approved=approved, by=by))
-        except (JobConflict, JobFailed) as error:
-            raise AirflowFailException(str(error)) from error
+        except JobConflict as error:
+            raise AirflowFailException(str(error)) from None
         if not approved:
             raise AirflowFailException(
                 f"job {job.job_id} is Cancelled: {by} has refused it. Nothing is touched; clear this task to ask again"
             )
-        self.log.info("Job %s was confirmed by %s", job.job_id, by)
-        return self._confirmed(context, job, by=by)
 
     def _confirmed(self, context: Context, job: Job, *, by: str | None) -> dict[str, Any]:
         context["ti"].xcom_push("job", self.job)

@@ -7,19 +7,19 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk.definitions._internal.mixins import (
-    ResolveMixin,
-)  # what TaskFlow calls can be given; it has no public name
+# What TaskFlow calls can be given; it has no public name.
+from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.operations import PythonFunction
 from airflow_s3batch.operators import S3BatchJobOperator
-from airflow_s3batch.task_group import S3BatchJob, fill_job
+from airflow_s3batch.task_group import S3BatchJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
     from airflow_s3batch.core.engine import S3Access
     from airflow_s3batch.core.job import Job
@@ -81,7 +81,30 @@ class S3BatchPythonOperator(S3BatchJobOperator):
 
 
 class S3BatchPythonJob(S3BatchJob, ResolveMixin):
-    """The task group that a call of a decorated function gives; as an argument of another, it is the job's summary."""
+    """The task group that a call of a decorated function gives; as an argument of another, it is the job's summary.
+
+    Args:
+        group_id: the group's id.
+        python_callable: the function.
+        op_kwargs: as for `S3BatchPythonOperator`.
+        threads: likewise.
+        job: what else `S3BatchJob` takes.
+    """
+
+    def __init__(
+        self,
+        group_id: str,
+        *,
+        python_callable: Callable[..., Any],
+        op_kwargs: Mapping[str, Any],
+        threads: int = _THREADS,
+        **job: Any,
+    ) -> None:
+        self._call = {"python_callable": python_callable, "op_kwargs": op_kwargs, "threads": threads}
+        super().__init__(group_id, operation=PythonFunction(_name(python_callable)), **job)
+
+    def _partial_run(self, **options: Any) -> OperatorPartial:
+        return S3BatchPythonOperator.partial(**self._call, **options)
 
     def iter_references(self) -> Iterator[tuple[Any, str]]:
         """The XCom of the summary."""
@@ -111,24 +134,13 @@ class S3BatchFunction:
         self._options = options
 
     def __call__(self, *args: Any, **kwargs: Any) -> S3BatchPythonJob:
-        options = dict(self._options)
-        group_id, default_args = options.pop("group_id", self.function.__name__), options.pop("default_args", None)
-        arguments = self._named(args, kwargs)
-        group = S3BatchPythonJob(
-            group_id,
-            default_args=default_args or {},  # type: ignore[arg-type]
+        return S3BatchPythonJob(
+            **{"group_id": self.function.__name__, **self._options},
+            python_callable=self.function,
+            op_kwargs=self._named(args, kwargs),
             add_suffix_on_collision=True,
             tooltip=inspect.getdoc(self.function) or "",
         )
-        threads = options.pop("threads", _THREADS)
-        fill_job(
-            group,
-            operation=PythonFunction(_name(self.function)),
-            run=S3BatchPythonOperator,
-            run_options={"python_callable": self.function, "op_kwargs": arguments, "threads": threads},
-            **options,
-        )
-        return group
 
     def override(self, **options: Any) -> S3BatchFunction:
         """The same function with other options (``group_id``, ``report``, …)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.sdk import TriggerRule, XComArg
 
@@ -15,7 +15,8 @@ from airflow_s3batch.core.limits import FailureThreshold
 from airflow_s3batch.core.operations import RestoreObject
 from airflow_s3batch.core.partition import MAX_PARTITIONS, ROWS_PER_PARTITION
 from airflow_s3batch.core.prices import check_prices
-from airflow_s3batch.task import S3BatchTask, final_failures
+from airflow_s3batch.failures import PlainFailures, is_final
+from airflow_s3batch.task import S3BatchTask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,12 +110,12 @@ class S3BatchPrepareOperator(S3BatchTask):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Return the partitions: job_id, report, number, first_row, rows."""
-        _check_map_length(self.max_partitions)
-        access = self.open_access()
-        with final_failures():
+        with PlainFailures():
+            _check_map_length(self.max_partitions)
+            access = self.open_access()
             job, report_uri = self._prepare(context, access)
-        if self.confirmation_required:
-            context["ti"].xcom_push("estimate", self.estimate_job(access, job, self.prices).to_json())
+            if self.confirmation_required:
+                context["ti"].xcom_push("estimate", self.estimate_job(access, job, self.prices).to_json())
         reference = {"job_id": job.job_id, "report": job.spec.report.to_aws()}
         facts = {"total": job.total, "partitions": len(job.partitions), "report_uri": report_uri}
         context["ti"].xcom_push("job", {**reference, **facts})
@@ -201,8 +202,8 @@ class S3BatchJobOperator(S3BatchTask):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the summary of the partition, or of the job; wait in the triggerer while the job is paused."""
-        access = self.open_access()
-        with final_failures():
+        with PlainFailures():
+            access = self.open_access()
             if self.partition is not None:
                 given = as_reference("partition", self.partition, "number")
                 job = self.find_job(context, access, given)
@@ -214,6 +215,9 @@ class S3BatchJobOperator(S3BatchTask):
                 return self._run_all(context, access, job)
 
     def _prepare(self, context: Context, access: S3Access) -> Job:
+        if self.resumed_job_id is not None:  # that one, whatever has become of it and of its manifest meanwhile
+            place = as_report(cast("CompletionReport | dict[str, Any]", self.report))
+            return self.find_job(context, access, {"job_id": self.resumed_job_id, "report": place.to_aws()})
         spec = as_spec(
             self.manifest,
             self.operation,
@@ -231,10 +235,11 @@ class S3BatchJobOperator(S3BatchTask):
                 self.run_one(access, job, partition.number)
         except Stopped:
             raise
-        except S3BatchError:
+        except S3BatchError as error:
             # A report over what is missing can't be completed, and lets whoever waits for the job know that it failed.
-            with contextlib.suppress(S3BatchError):
-                self.complete_job(context, access, job)
+            if is_final(error) or self.is_last_try(context):
+                with contextlib.suppress(S3BatchError):
+                    self.complete_job(context, access, job)
             raise
         return self.complete_job(context, access, job)
 
@@ -273,8 +278,8 @@ class S3BatchReportOperator(S3BatchTask):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the job's summary."""
-        access = self.open_access()
-        with final_failures():
+        with PlainFailures():
+            access = self.open_access()
             return self.complete_job(context, access, self.find_job(context, access, as_reference("job", self.job)))
 
 

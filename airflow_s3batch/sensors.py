@@ -74,9 +74,7 @@ class S3BatchJobSensor(S3BatchTask, BaseSensorOperator):
             job_id=self.job_id,
             report=as_report(self.report).to_aws(),
             poke_interval=self.poke_interval,
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
+            **self.connection,
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
 

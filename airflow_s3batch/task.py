@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.sdk import BaseOperator, XComArg
 
 from airflow_s3batch.assets import announce
-from airflow_s3batch.core.errors import JobConflict, JobFailed, ManifestChanged, Paused
+from airflow_s3batch.core.errors import JobConflict, Paused, S3BatchError
 from airflow_s3batch.core.job import CompletionReport, JobSpec
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.partition import MAX_PARTITIONS
@@ -18,11 +18,6 @@ from airflow_s3batch.links import S3BatchReportLink, report_url
 from airflow_s3batch.stoppable import StoppableRun
 from airflow_s3batch.templates import render_leaves
 
-try:
-    from airflow.sdk.exceptions import AirflowFailException
-except ImportError:  # where it was up to Airflow 3.1
-    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
-
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -30,12 +25,13 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+    from airflow_s3batch.connected import Connection
     from airflow_s3batch.core.engine import S3, S3Access
     from airflow_s3batch.core.estimate import Estimate
     from airflow_s3batch.core.job import Job
     from airflow_s3batch.core.running.progress import Progress
 
-__all__ = ["AirflowFailException", "ProgressLog", "S3BatchTask", "final_failures"]
+__all__ = ["ProgressLog", "S3BatchTask"]
 
 T = TypeVar("T")
 
@@ -69,6 +65,7 @@ class S3BatchTask(BaseOperator):
         self._running: StoppableRun[Any] | None = None
         self._killed = False
         self._has_given_way = False
+        self.resumed_job_id: str | None = None
 
     def depend_on(self, *values: Any) -> None:
         """Run after the tasks whose XComs the values hold: Airflow itself looks into lists and dictionaries only."""
@@ -105,7 +102,12 @@ class S3BatchTask(BaseOperator):
         """
         from airflow_s3batch.hooks import S3BatchHook
 
-        return S3BatchHook(self.aws_conn_id, region_name=self.region_name, verify=self.verify).access()
+        return S3BatchHook(**self.connection).access()
+
+    @property
+    def connection(self) -> Connection:
+        """How a trigger or a hook reaches S3 as this task does."""
+        return {"aws_conn_id": self.aws_conn_id, "region_name": self.region_name, "verify": self.verify}
 
     def in_s3(self, access: S3Access, limits: Limits, work: Callable[[S3, asyncio.Event], Coroutine[Any, Any, T]]) -> T:
         """Do some work of the core, which a kill asks to stop; return what it does."""
@@ -136,11 +138,11 @@ class S3BatchTask(BaseOperator):
         max_partitions: int = MAX_PARTITIONS,
         confirmation_required: bool = False,
     ) -> tuple[Job, str]:
-        """Prepare the job; return it and its report's URI."""
+        """Prepare the job; return it and its report's URI. A retry opens no job that was cancelled; a Clear does."""
         from airflow_s3batch.core.folder.store import JobFolder
         from airflow_s3batch.core.prepare import prepare
 
-        owner = _owner(context)
+        owner, reopens = _owner(context), self._is_first_try(context)
 
         async def work(s3: S3, _: asyncio.Event) -> tuple[Job, str]:
             job = await prepare(
@@ -150,6 +152,7 @@ class S3BatchTask(BaseOperator):
                 rows_per_partition=rows_per_partition,
                 max_partitions=max_partitions,
                 confirmation_required=confirmation_required,
+                reopens=reopens,
             )
             return job, JobFolder.of(s3, job).report_uri
 
@@ -212,16 +215,20 @@ class S3BatchTask(BaseOperator):
         from airflow_s3batch.core.run import run_partition
 
         part, operation = job.partitions[number], job.spec.operation.aws_name
-        rows = f"rows {part.first_row:,} to {part.first_row + part.rows - 1:,} of {job.total:,}"
-        self.log.info("Job %s, %s (partition %d): %s", job.job_id, rows, number, operation)
+        self.log.info("Job %s, partition %d, %s of %s: %s", job.job_id, number, part, f"{job.total:,}", operation)
         progress = ProgressLog(self.log.info)
-        summary = self.in_s3(
-            access,
-            job.spec.limits,
-            lambda s3, stop: run_partition(job, number, s3, on_progress=progress, stop=stop),
-        )
-        tally, seconds = summary.tally, f"{summary.elapsed_seconds:,.1f}"
-        self.log.info("%s succeeded, %s failed, in %s s", f"{tally.succeeded:,}", f"{tally.failed:,}", seconds)
+        try:
+            summary = self.in_s3(
+                access,
+                job.spec.limits,
+                lambda s3, stop: run_partition(job, number, s3, on_progress=progress, stop=stop),
+            )
+        except S3BatchError:
+            if (latest := progress.latest) is not None:
+                told = (f"{latest.done:,}", f"{latest.total:,}", f"{latest.failed:,}")
+                self.log.info("Stopped after %s of %s objects, %s failed; the next run goes on from there", *told)
+            raise
+        self.log.info("%s", summary)
         return summary.as_dict()
 
     @contextlib.contextmanager
@@ -236,9 +243,7 @@ class S3BatchTask(BaseOperator):
             trigger = S3BatchResumeTrigger(
                 job_id=job.job_id,
                 report=job.spec.report.to_aws(),
-                aws_conn_id=self.aws_conn_id,
-                region_name=self.region_name,
-                verify=self.verify,
+                **self.connection,
             )
             self.defer(trigger=trigger, method_name="execute_resumed")
 
@@ -261,9 +266,7 @@ class S3BatchTask(BaseOperator):
             job_id=other,
             report=job.spec.report.to_aws(),
             until=time.time() + _LETS_OTHERS,
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
+            **self.connection,
         )
         self.defer(trigger=trigger, method_name="execute_in_turn")
 
@@ -279,9 +282,20 @@ class S3BatchTask(BaseOperator):
         return self.execute(context)
 
     def execute_resumed(self, context: Context, event: dict[str, Any]) -> Any:
-        """Go on after the trigger's event: find out on the worker what it means."""
+        """Go on with the job that was paused, after the trigger's event: find out on the worker what it means."""
+        self.resumed_job_id = event["job_id"]
         self.log.info("The job isn't paused any more: %s", event.get("error") or event["state"].get("Status"))
         return self.execute(context)
+
+    def _is_first_try(self, context: Context) -> bool:
+        """Whether a person, or the schedule, began this: Airflow's retries count up to max_tries, a Clear raises it."""
+        ti = context["ti"]
+        return bool(ti.try_number == ti.max_tries - (self.retries or 0) + 1)
+
+    def is_last_try(self, context: Context) -> bool:
+        """Whether Airflow won't retry it."""
+        ti = context["ti"]
+        return bool(ti.try_number > ti.max_tries)
 
     def complete_job(self, context: Context, access: S3Access, job: Job) -> dict[str, Any]:
         """Complete the report, with its summary in the log and in the asset events; return the summary."""
@@ -293,19 +307,6 @@ class S3BatchTask(BaseOperator):
         told = summary.as_dict()
         announce(context, self.outlets, job.spec.report.place.uri, told)
         return told
-
-
-@contextlib.contextmanager
-def final_failures() -> Iterator[None]:
-    """Fail without a retry where the job as a whole has failed, was cancelled, or can't go on.
-
-    Raises:
-        AirflowFailException: with what the job failed with.
-    """
-    try:
-        yield
-    except (JobFailed, ManifestChanged) as error:
-        raise AirflowFailException(str(error)) from error
 
 
 class ProgressLog:
@@ -320,9 +321,12 @@ class ProgressLog:
         self._log = log
         self._clock = clock
         self._last = clock()
+        self.latest: Progress | None = None
+        """How far it is now."""
 
     def __call__(self, progress: Progress) -> None:
         """Log the progress, if the last line is old enough."""
+        self.latest = progress
         if self._clock() - self._last >= _PROGRESS_EVERY:
             self._last = self._clock()
             self._log("%s", str(progress))

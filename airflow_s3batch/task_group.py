@@ -18,6 +18,8 @@ from airflow_s3batch.operators import S3BatchJobOperator, S3BatchPrepareOperator
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
+
     from airflow_s3batch.confirm import Confirm, S3BatchConfirmOperator
     from airflow_s3batch.core.job import CompletionReport
     from airflow_s3batch.core.limits import Limits
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_s3batch.core.operations import Operation
     from airflow_s3batch.task import S3BatchTask
 
-__all__ = ["S3BatchJob", "fill_job", "s3_batch_job"]
+__all__ = ["S3BatchJob", "s3_batch_job"]
 
 _AWS_RULE = FailureThreshold()
 # What Airflow's UI calls a mapped task, instead of its index.
@@ -36,48 +38,11 @@ _ROWS = (
 
 
 class S3BatchJob(TaskGroup):
-    """The task group of a job: ``prepare >> run (mapped) >> report``.
-
-    With a ``confirm`` before ``run``, and a ``wait`` after ``report``, where they are asked for.
-    """
-
-    @property
-    def output(self) -> XComArg:
-        """The job's summary, or a dry run's estimate: for a TaskFlow function."""
-        for name, key in (("wait", "return_value"), ("report", "return_value"), ("prepare", "estimate")):
-            if task := self.children.get(self.child_id(name)):
-                return XComArg(cast("S3BatchTask", task), key=key)
-        raise InvalidInput(f"task group {self.group_id} holds no job")
-
-
-def s3_batch_job(
-    group_id: str,
-    *,
-    manifest: Manifest | dict[str, Any] | XComArg | None = None,
-    operation: Operation | dict[str, Any] | XComArg | None = None,
-    report: CompletionReport | str | dict[str, Any] | XComArg,
-    job_id: str | XComArg | None = None,
-    limits: Limits | None = None,
-    threshold: FailureThreshold | None = _AWS_RULE,
-    description: str = "",
-    priority: int | None = None,
-    pool: str | None = None,
-    confirm: Confirm | bool = False,
-    dry_run: bool = False,
-    prices: Mapping[str, float] | None = None,
-    rows_per_partition: int = ROWS_PER_PARTITION,
-    max_partitions: int = MAX_PARTITIONS,
-    max_active_tis_per_dagrun: int | None = None,
-    aws_conn_id: str | None = "aws_default",
-    region_name: str | None = None,
-    verify: bool | str | None = None,
-    outlets: Sequence[Any] = (),
-    default_args: dict[str, Any] | None = None,
-) -> S3BatchJob:
     """One operation on every object of a manifest, in parallel, with a completion report.
 
-    Gives a task group that other tasks can stand before and after; its `output` is the job's summary. Retries, queues
-    and the like come from `default_args`, or the DAG's.
+    A task group that other tasks can stand before and after: ``prepare >> run (mapped) >> report``, with a ``confirm``
+    before ``run`` and a ``wait`` after ``report`` where they are asked for. Its `output` is the job's summary. Retries,
+    queues and the like come from `default_args`, or the DAG's.
 
     Args:
         group_id: the group's id; its tasks are ``<group_id>.prepare``, ``.run`` (mapped) and ``.report``.
@@ -87,7 +52,7 @@ def s3_batch_job(
             CompletionReport to say more.
         job_id: instead of manifest and operation: run a job that was prepared before (templated), by a dry run say,
             with the same `report`.
-        limits: how hard each partition may drive S3; for a job_id, instead of the job's.
+        limits: how hard the job may drive S3; for a job_id, instead of the job's.
         threshold: when so many objects fail that the job does: AWS's rule, more than half of at least 1,000, if nothing
             is said; None for never.
         description: of the job, at most 256 characters (templated).
@@ -108,111 +73,102 @@ def s3_batch_job(
         outlets: assets that get an event with the summary as ``extra`` once the report is written. The asset of the
             report's location, ``Asset("s3://bucket/prefix")``, always gets one.
         default_args: for the group's tasks.
+        group: what else Airflow's TaskGroup takes, ``tooltip`` say.
 
     Raises:
         InvalidInput: a value can't work.
     """
-    group = S3BatchJob(group_id, default_args=default_args or {})  # type: ignore[arg-type]
-    fill_job(
-        group,
-        manifest=manifest,
-        operation=operation,
-        report=report,
-        job_id=job_id,
-        limits=limits,
-        threshold=threshold,
-        description=description,
-        priority=priority,
-        pool=pool,
-        confirm=confirm,
-        dry_run=dry_run,
-        prices=prices,
-        rows_per_partition=rows_per_partition,
-        max_partitions=max_partitions,
-        max_active_tis_per_dagrun=max_active_tis_per_dagrun,
-        aws_conn_id=aws_conn_id,
-        region_name=region_name,
-        verify=verify,
-        outlets=outlets,
-    )
-    return group
+
+    def __init__(
+        self,
+        group_id: str,
+        *,
+        manifest: Manifest | dict[str, Any] | XComArg | None = None,
+        operation: Operation | dict[str, Any] | XComArg | None = None,
+        report: CompletionReport | str | dict[str, Any] | XComArg,
+        job_id: str | XComArg | None = None,
+        limits: Limits | None = None,
+        threshold: FailureThreshold | None = _AWS_RULE,
+        description: str = "",
+        priority: int | None = None,
+        pool: str | None = None,
+        confirm: Confirm | bool = False,
+        dry_run: bool = False,
+        prices: Mapping[str, float] | None = None,
+        rows_per_partition: int = ROWS_PER_PARTITION,
+        max_partitions: int = MAX_PARTITIONS,
+        max_active_tis_per_dagrun: int | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        outlets: Sequence[Any] = (),
+        default_args: dict[str, Any] | None = None,
+        **group: Any,
+    ) -> None:
+        if dry_run and (confirm or job_id is not None):
+            raise InvalidInput(
+                "a dry run is of a new job, and there is nothing to confirm: leave out confirm and job_id"
+            )
+        super().__init__(group_id, default_args=default_args or {}, **group)  # type: ignore[arg-type]
+        report = as_report(report)
+        access: dict[str, Any] = {"aws_conn_id": aws_conn_id, "region_name": region_name, "verify": verify}
+        with self:
+            prepare = S3BatchPrepareOperator(
+                task_id="prepare",
+                manifest=manifest,
+                operation=operation,
+                report=report,
+                job_id=job_id,
+                limits=limits,
+                threshold=threshold,
+                description=description,
+                priority=priority,
+                rows_per_partition=rows_per_partition,
+                max_partitions=max_partitions,
+                confirmation_required=dry_run or bool(confirm),
+                prices=prices,
+                **access,
+            )
+            if dry_run:
+                return
+            partitions = self._partial_run(
+                task_id="run",
+                max_active_tis_per_dagrun=max_active_tis_per_dagrun,
+                map_index_template=_ROWS,
+                **_order(priority, pool),
+                **access,
+            ).expand(partition=prepare.output)
+            job = XComArg(prepare, key="job")
+            if confirm:
+                confirmed = _confirm_task(job, prices, access, how=confirm)
+                confirmed >> partitions
+                # From there: refused, no task has succeeded that the report comes after, and it doesn't run.
+                job = XComArg(confirmed, key="job")
+            complete = S3BatchReportOperator(
+                task_id="report",
+                job=job,
+                outlets=[report_alias(report.location), *outlets],
+                **access,
+            )
+            partitions >> complete
+            if isinstance(operation, RestoreObject) and operation.wait:
+                _wait_task(complete.output, access)
+
+    @property
+    def output(self) -> XComArg:
+        """The job's summary, or a dry run's estimate: for a TaskFlow function."""
+        for name, key in (("wait", "return_value"), ("report", "return_value"), ("prepare", "estimate")):
+            if task := self.children.get(self.child_id(name)):
+                return XComArg(cast("S3BatchTask", task), key=key)
+        raise InvalidInput(f"task group {self.group_id} holds no job")
+
+    def _partial_run(self, **options: Any) -> OperatorPartial:
+        """The operator that runs a partition, but for the partition."""
+        return S3BatchJobOperator.partial(**options)
 
 
-def fill_job(
-    group: S3BatchJob,
-    *,
-    manifest: Manifest | dict[str, Any] | XComArg | None = None,
-    operation: Operation | dict[str, Any] | XComArg | None = None,
-    report: CompletionReport | str | dict[str, Any] | XComArg,
-    job_id: str | XComArg | None = None,
-    limits: Limits | None = None,
-    threshold: FailureThreshold | None = _AWS_RULE,
-    description: str = "",
-    priority: int | None = None,
-    pool: str | None = None,
-    confirm: Confirm | bool = False,
-    dry_run: bool = False,
-    prices: Mapping[str, float] | None = None,
-    rows_per_partition: int = ROWS_PER_PARTITION,
-    max_partitions: int = MAX_PARTITIONS,
-    max_active_tis_per_dagrun: int | None = None,
-    aws_conn_id: str | None = "aws_default",
-    region_name: str | None = None,
-    verify: bool | str | None = None,
-    outlets: Sequence[Any] = (),
-    run: type[S3BatchJobOperator] = S3BatchJobOperator,
-    run_options: Mapping[str, Any] | None = None,
-) -> None:
-    """Put the tasks of a job into its empty group, as `s3_batch_job` does.
-
-    Here `run` may be another operator for the partitions, and `run_options` what that takes besides.
-    """
-    if dry_run and (confirm or job_id is not None):
-        raise InvalidInput("a dry run is of a new job, and there is nothing to confirm: leave out confirm and job_id")
-    report = as_report(report)
-    access: dict[str, Any] = {"aws_conn_id": aws_conn_id, "region_name": region_name, "verify": verify}
-    with group:
-        prepare = S3BatchPrepareOperator(
-            task_id="prepare",
-            manifest=manifest,
-            operation=operation,
-            report=report,
-            job_id=job_id,
-            limits=limits,
-            threshold=threshold,
-            description=description,
-            priority=priority,
-            rows_per_partition=rows_per_partition,
-            max_partitions=max_partitions,
-            confirmation_required=dry_run or bool(confirm),
-            prices=prices,
-            **access,
-        )
-        if dry_run:
-            return
-        partitions = run.partial(
-            task_id="run",
-            max_active_tis_per_dagrun=max_active_tis_per_dagrun,
-            map_index_template=_ROWS,
-            **_order(priority, pool),
-            **(run_options or {}),
-            **access,
-        ).expand(partition=prepare.output)
-        job = XComArg(prepare, key="job")
-        if confirm:
-            confirmed = _confirm_task(job, prices, access, how=confirm)
-            confirmed >> partitions
-            # From there: refused, no task has succeeded that the report comes after, and it doesn't run.
-            job = XComArg(confirmed, key="job")
-        complete = S3BatchReportOperator(
-            task_id="report",
-            job=job,
-            outlets=[report_alias(report.location), *outlets],
-            **access,
-        )
-        partitions >> complete
-        if isinstance(operation, RestoreObject) and operation.wait:
-            _wait_task(complete.output, access)
+s3_batch_job = S3BatchJob
+"""The name that a DAG reads well with: ``s3_batch_job(group_id=…, manifest=…, operation=…, report=…)``."""
 
 
 def _order(priority: int | None, pool: str | None) -> dict[str, Any]:

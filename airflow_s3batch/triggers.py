@@ -9,19 +9,22 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
+from airflow.triggers.base import TriggerEvent
 
+from airflow_s3batch.connected import ConnectedTrigger
 from airflow_s3batch.core.control.turn import takes_its_turn
 from airflow_s3batch.core.engine import S3
 from airflow_s3batch.core.errors import S3BatchError
 from airflow_s3batch.core.folder.status import JobState
 from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import CompletionReport, JobStatus
-from airflow_s3batch.hooks import S3BatchHook
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from typing_extensions import Unpack
+
+    from airflow_s3batch.connected import Connection
 
 __all__ = ["S3BatchJobTrigger", "S3BatchResumeTrigger", "S3BatchTurnTrigger"]
 
@@ -29,49 +32,32 @@ _SETTLED = 5.0
 """Seconds in which Airflow's scheduler takes note that a task was deferred; one that goes on before may be failed."""
 
 
-class S3BatchJobTrigger(BaseTrigger):
+class S3BatchJobTrigger(ConnectedTrigger):
     """Waits until a job is Complete, Failed or Cancelled.
 
-    Its one event is ``{"state": ...}``, the job's state in the words of AWS's DescribeJob, or ``{"error": ...}`` if
-    that can't be read.
+    Its one event has the `job_id`, and as ``state`` where the job stands, in the words of AWS's DescribeJob; or an
+    ``error`` if that can't be read.
 
     Args:
         job_id: the job.
         report: where its folder is: AWS's JobReport, as `CompletionReport.to_aws` gives it.
         poke_interval: seconds between two looks at the job's folder.
-        aws_conn_id: the Airflow connection to S3.
-        region_name: a region instead of the connection's.
-        verify: whether to verify TLS certificates, or a file of CA certificates, instead of the connection's.
+        connection: aws_conn_id, region_name and verify: the Airflow connection to S3, as the operators take it.
     """
 
     def __init__(
-        self,
-        *,
-        job_id: str,
-        report: dict[str, Any],
-        poke_interval: float = 30.0,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
+        self, *, job_id: str, report: dict[str, Any], poke_interval: float = 30.0, **connection: Unpack[Connection]
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(**connection)
         self.job_id = job_id
         self.report = report
         self.poke_interval = poke_interval
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class and what builds this trigger again."""
-        return f"{__name__}.{type(self).__qualname__}", {
-            "job_id": self.job_id,
-            "report": self.report,
-            "poke_interval": self.poke_interval,
-            "aws_conn_id": self.aws_conn_id,
-            "region_name": self.region_name,
-            "verify": self.verify,
-        }
+        name, connection = super().serialize()
+        waiting = {"job_id": self.job_id, "report": self.report, "poke_interval": self.poke_interval}
+        return name, {**waiting, **connection}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the event, once the job has ended."""
@@ -79,17 +65,14 @@ class S3BatchJobTrigger(BaseTrigger):
             told: dict[str, Any] = {"state": await self._awaited()}
         except S3BatchError as error:
             told = {"error": str(error)}
-        yield TriggerEvent(told)
+        yield TriggerEvent({"job_id": self.job_id, **told})
 
     def is_over(self, state: JobState | None) -> bool:
         """Whether the waiting is over when the job stands there (None: nowhere yet)."""
         return state is not None and state.status.ended
 
     async def _awaited(self) -> dict[str, Any]:
-        hook = S3BatchHook(self.aws_conn_id, region_name=self.region_name, verify=self.verify)
-        # In asgiref's thread, not asyncio's: only from there Airflow's own calls find their way back to this loop.
-        access = await sync_to_async(hook.access)()
-        async with S3(access) as s3:
+        async with S3(await self.open_access()) as s3:
             folder = JobFolder(s3, CompletionReport.from_aws(self.report).place, self.job_id)
             # Nothing in this process could set an event: somebody else writes the state, to S3.
             while not self.is_over(state := await folder.read_state()):  # noqa: ASYNC110

@@ -69,6 +69,26 @@ class Processes:
         process.kill()
         process.communicate()
 
+    def stop(self, name: str, seconds: float) -> None:
+        """End a program and all that it started by SIGTERM, as a service manager does; from now on it isn't missed.
+
+        Raises:
+            DemoFailed: some of it still runs after so many seconds.
+        """
+        process = self._running.pop(name)
+        for member in self._of(process.pid):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.terminate()
+        give_up = time.monotonic() + seconds
+        while self._of(process.pid):
+            if time.monotonic() > give_up:
+                raise DemoFailed(f"{name} hasn't ended {seconds:.0f} s after SIGTERM; see {self._log(name)}")
+            time.sleep(0.1)
+        process.communicate()
+
+    def _of(self, session: int) -> list[psutil.Process]:
+        return [member for member in self.members() if _session(member.pid) == session]
+
     def kill_all(self) -> None:
         """End all programs and everything they started by SIGKILL, as a loss of power would."""
         for member in self.members():

@@ -20,8 +20,7 @@ from airflow_s3batch import (
     S3BatchPrepareOperator,
     s3_batch_job,
 )
-from airflow_s3batch.core.errors import InvalidInput
-from airflow_s3batch.task import AirflowFailException
+from airflow_s3batch.failures import AirflowFailException
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,6 +152,7 @@ class TaskInstance:
     """As much of Airflow's as an operator asks for."""
 
     dag_id, run_id, task_id, map_index = "dag", "run", "confirm", -1
+    try_number, max_tries = 1, 0
 
     def __init__(self) -> None:
         self.xcoms: dict[str, Any] = {}
@@ -265,6 +265,6 @@ def test_waits_thirty_days_as_aws_does_for_anybody_unless_told_otherwise() -> No
     assert told.assigned_users == [{"id": "ada", "name": "ada"}, {"id": "grace", "name": "grace"}]
 
 
-def test_confirmation_of_what_is_no_job_is_an_error(lake: Lake, context: Any) -> None:
-    with pytest.raises(InvalidInput, match="job must be what S3BatchPrepareOperator gives"):
+def test_confirmation_of_what_is_no_job_is_not_retried(lake: Lake, context: Any) -> None:
+    with pytest.raises(AirflowFailException, match="job must be what S3BatchPrepareOperator gives"):
         S3BatchConfirmOperator(task_id="c", job={"id": 1}).execute(context)

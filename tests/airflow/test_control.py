@@ -31,6 +31,8 @@ from airflow_s3batch.triggers import S3BatchResumeTrigger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow.sdk import Context
+
     from tests.airflow.conftest import DagRun, Lake
 
     Run = Callable[..., DagRun]
@@ -97,37 +99,97 @@ def test_tasks_of_a_cancelled_job_fail_with_its_reason_and_without_a_retry(
     assert lake.tags("data/0") == {}
 
 
-def test_one_task_that_runs_a_whole_job_stops_in_the_middle_and_goes_on_where_it_was(lake: Lake, run_dag: Run) -> None:
-    uri, hook, report = lake.manifest("m.csv", objects=60), S3BatchHook(), f"{lake.uri}/reports"
-    with DAG("whole_paused", schedule=None, default_args={"retries": 0}) as dag:
+def whole_job(dag_id: str, lake: Lake, uri: str) -> DAG:
+    """A DAG of one task that runs a job slow enough to be paused."""
+    with DAG(dag_id, schedule=None, default_args={"retries": 1, "retry_delay": 0}) as dag:
         S3BatchJobOperator(
             task_id="tag",
             manifest=CsvManifest(uri),
             operation=COLD,
-            report=report,
+            report=f"{lake.uri}/reports",
             limits=Limits(requests_per_second=8),
         )
+    return dag
 
-    def pause_and_resume() -> None:
+
+def run_paused(dag: DAG, lake: Lake, run_dag: Run, then: Callable[[str], Any]) -> tuple[DagRun, int]:
+    """Run it, pause its job in the middle, do something; return what came of the run, and how much was done by then."""
+    hook, report = S3BatchHook(), f"{lake.uri}/reports"
+
+    def pause() -> None:
         while not (active := hook.list_jobs(report, statuses=["Active"])):
             time.sleep(0.1)
         (job,) = active
         hook.pause_job(job["JobId"], report)
-        while hook.describe_job(job["JobId"], report)["Status"] != "Paused":
+        while (told := hook.describe_job(job["JobId"], report))["Status"] != "Paused":
             time.sleep(0.1)
-        done.append(hook.describe_job(job["JobId"], report)["ProgressSummary"]["NumberOfTasksSucceeded"])
-        hook.resume_job(job["JobId"], report)
+        done.append(told["ProgressSummary"]["NumberOfTasksSucceeded"])
+        then(job["JobId"])
 
     done: list[int] = []
-    beside = threading.Thread(target=pause_and_resume)
+    beside = threading.Thread(target=pause)
     beside.start()
     run = run_dag(dag)
     beside.join()
+    return run, done[0]
 
-    assert 0 < done[0] < 60
+
+def test_one_task_that_runs_a_whole_job_stops_in_the_middle_and_goes_on_where_it_was(lake: Lake, run_dag: Run) -> None:
+    dag = whole_job("whole_paused", lake, lake.manifest("m.csv", objects=60))
+
+    run, done = run_paused(dag, lake, run_dag, lambda job_id: S3BatchHook().resume_job(job_id, f"{lake.uri}/reports"))
+
+    assert 0 < done < 60
     assert run.xcom("tag")["succeeded"] == 60
     attempt = json.loads(lake.get(f"reports/job-{run.xcom('tag')['job_id']}/partitions/0/attempt.json"))
-    assert (attempt["Attempt"], attempt["Summary"]["skipped"]) == (2, done[0])
+    assert (attempt["Attempt"], attempt["Summary"]["skipped"]) == (2, done)
+
+
+def test_whole_job_that_is_cancelled_while_it_is_paused_is_not_begun_again(lake: Lake, run_dag: Run) -> None:
+    dag = whole_job("whole_cancelled", lake, lake.manifest("m.csv", objects=60))
+
+    run, done = run_paused(dag, lake, run_dag, lambda job_id: S3BatchHook().cancel_job(job_id, f"{lake.uri}/reports"))
+
+    assert run.state == "failed"
+    assert sum(bool(lake.tags(f"data/{number}")) for number in range(60)) == done
+
+
+def test_whole_job_that_is_resumed_is_the_one_that_was_paused(lake: Lake, run_dag: Run) -> None:
+    """And not one of the manifest as it is now."""
+    dag = whole_job("whole_changed", lake, lake.manifest("m.csv", objects=60))
+
+    def change(job_id: str) -> None:
+        lake.put("m.csv", f"{lake.bucket},data/59\n")
+        S3BatchHook().resume_job(job_id, f"{lake.uri}/reports")
+
+    run, _ = run_paused(dag, lake, run_dag, change)
+
+    assert run.state == "failed"
+    (job,) = S3BatchHook().list_jobs(f"{lake.uri}/reports")
+    assert [reason["FailureCode"] for reason in job["FailureReasons"]] == ["ManifestChanged"]
+
+
+def test_retry_of_prepare_does_not_undo_a_cancellation(lake: Lake, run_dag: Run) -> None:
+    class LostOnce(S3BatchPrepareOperator):
+        def execute(self, context: Context) -> list[dict[str, Any]]:
+            partitions = super().execute(context)
+            S3BatchHook().cancel_job(partitions[0]["job_id"], f"{lake.uri}/reports", reason="by Ada")
+            raise RuntimeError("the worker is lost")
+
+    with DAG("retried", schedule=None, default_args={"retries": 1, "retry_delay": 0}) as dag:
+        prepare = LostOnce(
+            task_id="prepare",
+            manifest=CsvManifest(lake.manifest("m.csv", objects=4)),
+            operation=COLD,
+            report=f"{lake.uri}/reports",
+        )
+        S3BatchJobOperator.partial(task_id="run").expand(partition=prepare.output)
+
+    run = run_dag(dag)
+
+    assert (run.state, run.tasks["prepare"]) == ("failed", ["failed"])
+    (job,) = S3BatchHook().list_jobs(f"{lake.uri}/reports")
+    assert (job["Status"], job["StatusUpdateReason"]) == ("Cancelled", "by Ada")
 
 
 def test_job_in_which_too_many_objects_fail_is_failed_without_a_retry_and_with_a_report_of_what_ran(

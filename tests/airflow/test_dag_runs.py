@@ -35,6 +35,39 @@ COLD = PutObjectTagging({"tier": "cold"})
 DEFAULTS = {"retries": 0}
 
 
+def test_whole_job_is_mapped_over_the_manifests_that_a_task_finds(lake: Lake, run_dag: Run) -> None:
+    uris = [lake.manifest(f"{number}.csv", objects=number) for number in (1, 2)]
+    with DAG("mapped", schedule=None, default_args=DEFAULTS) as dag:
+
+        @task
+        def find() -> list[str]:
+            return uris
+
+        @task
+        def choose(name: str) -> str:
+            return f"{lake.uri}/{name}"
+
+        jobs = S3BatchJobOperator.partial(
+            task_id="tag",
+            operation=PutObjectTagging({"from": cast("str", choose("tag"))}),
+            report=choose("reports"),
+            outlets=[Asset("tagged")],
+        ).expand(manifest=find().map(lambda uri: CsvManifest(uri).to_aws()))
+
+        @task
+        def add(summaries: Any) -> int:
+            return sum(summary["succeeded"] for summary in summaries)
+
+        add(jobs.output)
+
+    run = run_dag(dag)
+
+    assert run.state == "success"
+    assert run.xcom("add") == 3
+    assert len({summary["job_id"] for summary in run.xcoms["tag", "return_value"]}) == 2
+    assert lake.tags("data/1") == {"from": f"{lake.uri}/tag"}
+
+
 def test_job_tags_the_objects_and_reports_those_it_could_not(lake: Lake, run_dag: Run) -> None:
     lake.manifest("manifests/2026-01-31.csv", objects=7, missing=2)
     with DAG("tag_cold_objects", schedule=None, default_args=DEFAULTS) as dag:

@@ -22,7 +22,8 @@ from airflow_s3batch import (
 )
 from airflow_s3batch.core.errors import InvalidInput, JobConflict, Stopped
 from airflow_s3batch.core.running.progress import Progress
-from airflow_s3batch.task import AirflowFailException, ProgressLog
+from airflow_s3batch.failures import AirflowFailException
+from airflow_s3batch.task import ProgressLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,10 +152,10 @@ def test_small_job_is_announced_under_its_location() -> None:
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )
-def test_job_that_cannot_be_is_an_error_before_s3_is_asked(operator: Any, told: str, connect: Any) -> None:
+def test_job_that_cannot_be_fails_without_a_retry_before_s3_is_asked(operator: Any, told: str, connect: Any) -> None:
     connect("aws_default", login="key", password="secret", endpoint_url="http://127.0.0.1:9")
 
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(AirflowFailException, match=told):
         operator.execute({})
 
 
@@ -162,6 +163,7 @@ class TaskInstance:
     """As much of Airflow's as an operator asks for."""
 
     dag_id, run_id, task_id, map_index = "dag", "run", "tag", -1
+    try_number, max_tries = 1, 0
 
     def xcom_push(self, key: str, value: Any) -> None:
         """Take the link."""
@@ -192,13 +194,16 @@ def once_tagged(lake: Lake, key: str, do: Callable[[], None]) -> Iterator[None]:
     watcher.join()
 
 
-def test_killed_task_saves_what_it_has_done_and_the_next_try_goes_on(lake: Lake, context: Any) -> None:
+def test_killed_task_saves_what_it_has_done_and_the_next_try_goes_on(
+    lake: Lake, context: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
     uri = lake.manifest("m.csv", objects=100)
     killed = whole(lake, uri, limits=Limits(in_flight=4, requests_per_second=20))
 
     with once_tagged(lake, "data/9", killed.on_kill), pytest.raises(Stopped, match="to go on from there"):
         killed.execute(context)
     tagged = sum(bool(lake.tags(f"data/{number}")) for number in range(100))
+    assert f"Stopped after {tagged} of 100 objects, 0 failed; the next run goes on" in "".join(capfd.readouterr())
     whole(lake, uri).execute(context)
 
     assert 10 <= tagged < 100
@@ -213,6 +218,23 @@ def test_task_that_was_killed_before_it_ran_does_nothing(lake: Lake, context: An
     with pytest.raises(Stopped):
         operator.execute(context)
     assert lake.tags("data/0") == {}
+
+
+@pytest.mark.parametrize(("max_tries", "status"), [(1, "Active"), (0, "Failed")])
+def test_job_of_a_task_that_fails_is_failed_at_its_last_try(
+    lake: Lake, context: Any, max_tries: int, status: str
+) -> None:
+    uri = lake.manifest("m.csv", objects=1)
+    prepare = S3BatchPrepareOperator(
+        task_id="tag", manifest=CsvManifest(uri), operation=COLD, report=f"{lake.uri}/reports"
+    )
+    folder = f"reports/job-{prepare.execute(context)[0]['job_id']}"
+    lake.put(f"{folder}/partitions/0/checkpoint-000001.json", "{}")
+    context["ti"].max_tries = max_tries
+
+    with pytest.raises(JobConflict, match="checkpoint-000001"):
+        whole(lake, uri).execute(context)
+    assert json.loads(lake.get(f"{folder}/status.json"))["Status"] == status
 
 
 def test_job_that_cannot_go_on_is_failed_for_those_who_wait_for_it(lake: Lake, context: Any) -> None:
@@ -239,8 +261,8 @@ def test_log_names_the_rows_of_each_partition(lake: Lake, context: Any, capsys: 
     whole(lake, lake.manifest("m.csv", objects=3), rows_per_partition=2).execute(context)
 
     told = capsys.readouterr().out
-    assert "rows 1 to 1 of 3 (partition 0): S3PutObjectTagging" in told
-    assert "rows 2 to 3 of 3 (partition 1): S3PutObjectTagging" in told
+    assert "partition 0, rows 1 to 1 of 3: S3PutObjectTagging" in told
+    assert "partition 1, rows 2 to 3 of 3: S3PutObjectTagging" in told
 
 
 def test_progress_is_logged_every_ten_seconds() -> None:

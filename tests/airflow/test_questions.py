@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, task
 
-from airflow_s3batch import FailedObjects, ListObjects, PutObjectTagging, S3BatchJobOperator, s3_batch_job
+from airflow_s3batch import FailedObjects, ListObjects, Objects, PutObjectTagging, S3BatchJobOperator, s3_batch_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,3 +61,25 @@ def test_failures_of_one_job_and_a_list_of_a_task_are_manifests_of_others(lake: 
     assert lake.tags("data/0") == {"tier": "cold"}
     failed = [lake.get(key) for key in lake.keys("reports/") if key.endswith(".csv") and "/results/" in key]
     assert sum("data/missing,,failed,404,NoSuchKey" in rows for rows in failed) == 2
+
+
+def test_objects_may_be_the_list_that_a_task_returns(lake: Lake, run_dag: Run) -> None:
+    lake.manifest("manifests/unused.csv", objects=3)
+    awkward = 'data/it\'s "a" [key], {really} \u2713'
+    lake.put(awkward)
+    with DAG("tag_found", schedule=None, default_args=DEFAULTS) as dag:
+
+        @task
+        def find() -> list[Any]:
+            return [f"{lake.uri}/data/0", [lake.bucket, "data/2"], [lake.bucket, awkward]]
+
+        s3_batch_job(
+            group_id="tag",
+            manifest=Objects(find()),  # type: ignore[arg-type] # an XComArg stands for the list
+            operation=PutObjectTagging({"tier": "cold"}),
+            report=f"{lake.uri}/reports",
+        )
+
+    assert dag.task_dict["tag.prepare"].upstream_task_ids == {"find"}
+    assert run_dag(dag).state == "success"
+    assert [bool(lake.tags(key)) for key in ("data/0", "data/1", "data/2", awkward)] == [True, False, True, True]

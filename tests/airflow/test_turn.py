@@ -26,6 +26,7 @@ class TaskInstance:
     """As much of Airflow's as an operator asks for."""
 
     dag_id, run_id, map_index = "dag", "run", -1
+    try_number, max_tries = 1, 0
 
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id

@@ -142,7 +142,7 @@ def test_trigger_waits_and_then_tells_the_state(trigger: S3BatchJobTrigger, lake
         event, _ = await asyncio.gather(anext_of(trigger), end_the_job())
         return event
 
-    assert asyncio.run(both()).payload == {"state": complete.to_aws()}
+    assert asyncio.run(both()).payload == {"job_id": JOB, "state": complete.to_aws()}
 
 
 def test_trigger_tells_what_kept_it_from_looking(trigger: S3BatchJobTrigger, lake: Lake) -> None:
