@@ -46,9 +46,14 @@ class Assassin:
         Not one that waits for work, which holds the lock of the LocalExecutor's queue, nor one whose task hasn't begun,
         which the LocalExecutor would leave queued: both would have to wait for another scheduler.
         """
-        workers = {process.pid: process for process in self._airflow.processes.members()}
-        parents = (workers.get(_parent(task)) for task in self.tasks())
-        return self._kill_one([worker for worker in parents if worker is not None])
+        return self._kill_one(self._workers())
+
+    def terminate_workers(self) -> int:
+        """Tell all processes of the executor that have a task to end, by SIGTERM; how many there are."""
+        workers = self._workers()
+        for worker in workers:
+            worker.terminate()
+        return len(workers)
 
     def kill_scheduler(self) -> None:
         """Kill the scheduler; its executor and the tasks live on. Start another."""
@@ -60,6 +65,12 @@ class Assassin:
         processes = len(self._airflow.processes.members())
         self._airflow.processes.kill_all()
         return processes
+
+    def _workers(self) -> list[psutil.Process]:
+        """The executor's processes that have a task."""
+        members = {process.pid: process for process in self._airflow.processes.members()}
+        parents = (members.get(_parent(task)) for task in self.tasks())
+        return [worker for worker in parents if worker is not None]
 
     def _kill_one(self, found: list[psutil.Process]) -> bool:
         if not found:

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ class Evidence:
             Attempt(
                 partition := part["number"],
                 number,
-                self._served(part, start, end),
+                bisect_left(self._places[partition], end) - bisect_left(self._places[partition], start),
                 committed[partition, number],
                 (partition, number) in finished,
             )
@@ -128,10 +129,15 @@ class Evidence:
             for (number, start), (_, end) in pairwise([*begun[part["number"]].items(), (0, len(self.tagged))])
         ]
 
-    def _served(self, part: dict[str, Any], start: int, end: int) -> int:
-        """Operations on a partition's rows between two moments."""
-        first, after = part["first_row"], part["first_row"] + part["rows"]
-        return sum(first <= row < after for row in self.tagged[start:end])
+    @cached_property
+    def _places(self) -> list[list[int]]:
+        """The places of the operations on each partition's rows among all that was served."""
+        firsts = [part["first_row"] for part in self.job["Partitions"]]
+        found: list[list[int]] = [[] for _ in firsts]
+        for at, row in enumerate(self.tagged):
+            if 0 < row <= self.lake.rows:
+                found[bisect_right(firsts, row) - 1].append(at)
+        return found
 
 
 def findings(evidence: Evidence, *, reported_last: bool = True, repeats_committed: bool = False) -> list[str]:

@@ -56,11 +56,14 @@ class Campaign:
     results: list[Measured] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
 
+    def begin(self) -> None:
+        """Begin to measure a part's time."""
+        self._began = time.monotonic()
+
     def tell(self, name: str, *, kills: Mapping[str, int], evidence: Sequence[Evidence], bound: int) -> None:
-        """Keep what a part has measured; its time is what has passed since the part before."""
+        """Keep what a part has measured; its time is what has passed since `begin`."""
         attempts = [attempt for one in evidence for attempt in one.attempts()]
         died = [attempt for attempt in attempts if attempt.served and not attempt.finished]
-        now = time.monotonic()
         self.results.append(
             Measured(
                 name=name,
@@ -73,7 +76,6 @@ class Campaign:
                 repeats=sum(one.repeats for one in evidence),
                 most_lost=max((attempt.lost for attempt in died), default=0),
                 bound=bound,
-                seconds=round(now - self._began, 1),
+                seconds=round(time.monotonic() - self._began, 1),
             )
         )
-        self._began = now

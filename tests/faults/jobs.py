@@ -1,8 +1,8 @@
-"""`Job`: a run of the DAG ``killed_job`` on a real Airflow, on a lake of its own, and what the server says of it."""
+"""`Job`: a run of one of the suite's DAGs on a real Airflow, on a lake of its own, and what the server says of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.faults import audit
 
@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from demo.airflow import Airflow
     from tests.faults.recording_s3 import Record
 
-__all__ = ["CHECKPOINT_ROWS", "IN_FLIGHT", "KILLED", "PATIENCE", "WATCHED", "Job"]
+__all__ = ["CHECKPOINT_ROWS", "CLEARED", "DAGS", "IN_FLIGHT", "KILLED", "PATIENCE", "TIMED", "WATCHED", "Job"]
 
-KILLED, WATCHED = "killed_job", "watched_job"
-"""The DAG with retries without end, and the one with none."""
+KILLED, CLEARED, TIMED, WATCHED = "killed_job", "cleared_job", "timed_job", "watched_job"
+"""The DAGs: of large partitions; of small ones; of tasks that have 15 s each time; and of tasks without retries."""
+DAGS = (KILLED, CLEARED, TIMED, WATCHED)
 IN_FLIGHT, CHECKPOINT_ROWS = 64, 10_000
 """The first as the DAG has it, the second is the package's default."""
 PATIENCE = 600.0
@@ -37,6 +38,14 @@ class Job:
     def state(self) -> str:
         return self._airflow.state(self._dag, self.lake.bucket)
 
+    def tasks(self) -> list[dict[str, Any]]:
+        """The run's task instances, mapped ones each."""
+        return self._airflow.tasks(self._dag, self.lake.bucket)
+
+    def log(self, task_id: str, map_index: int) -> list[str]:
+        """The log of a mapped task's first attempt."""
+        return self._airflow.log(self._dag, self.lake.bucket, task_id, map_index=map_index)
+
     def clear(self, task_id: str, map_index: int = -1, *, downstream: bool = False) -> None:
         """Do as the button Clear of Airflow's UI."""
         task = [task_id, map_index] if map_index >= 0 else task_id
@@ -50,16 +59,32 @@ class Job:
             only_failed=False,
         )
 
-    def wait(self, wanted: str = "success") -> None:
-        def ended() -> str | None:
-            state = self.state()
-            return state if state in {"success", "failed"} else None
+    def clear_failed(self) -> None:
+        """Do as a person who clears what has failed, and all that waited for it."""
+        self._airflow.post(
+            f"dags/{self._dag}/clearTaskInstances",
+            dry_run=False,
+            dag_run_id=self.lake.bucket,
+            include_downstream=True,
+            reset_dag_runs=True,
+            only_failed=True,
+        )
 
-        assert self._airflow.wait(f"the run on {self.lake.bucket}", ended, PATIENCE) == wanted
+    def wait(self, wanted: str = "success") -> None:
+        assert self.ended() == wanted
+
+    def ended(self) -> str:
+        """Wait until the run has ended; return its state."""
+
+        def state() -> str | None:
+            found = self.state()
+            return found if found in {"success", "failed"} else None
+
+        return str(self._airflow.wait(f"the run on {self.lake.bucket}", state, PATIENCE))
 
     def folder(self) -> str:
         job = self._airflow.xcom(self._dag, self.lake.bucket, "tag.prepare", "job")
-        return f"reports/job-{job['job_id']}/"
+        return f"reports/{self.lake.bucket}/job-{job['job_id']}/"
 
     def evidence(self) -> audit.Evidence:
         return audit.Evidence.take(self._record, self.lake, "jobs", self.folder())

@@ -1,4 +1,7 @@
-"""docs/reliability.md: the template's words, and the numbers of results.json, which keeps each part's last run."""
+"""docs/reliability.md: the template's words, and the numbers of results.json, which keeps each part's last run.
+
+``python -m tests.faults.page`` writes it anew, once the words have changed.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,16 @@ from typing import Any
 
 from tests.faults.campaign import Campaign
 
-__all__ = ["write"]
+__all__ = ["PAGE", "keep", "rendered"]
 
 _HERE = Path(__file__).parent
+PAGE = _HERE.parent.parent / "docs" / "reliability.md"
 _RESULTS = _HERE / "results.json"
 
 
-def write(campaign: Campaign, path: Path) -> None:
-    """Keep what was measured, and write the page."""
-    results: dict[str, dict[str, Any]] = json.loads(_RESULTS.read_text()) if _RESULTS.exists() else {}
+def keep(campaign: Campaign) -> None:
+    """Keep what was measured, instead of what the same parts had measured before."""
+    results = _results()
     about = {
         "when": time.strftime("%Y-%m-%d", time.gmtime()),
         "seed": campaign.seed,
@@ -33,12 +37,21 @@ def write(campaign: Campaign, path: Path) -> None:
     }
     results.update({measured.name: {**about, **dataclasses.asdict(measured)} for measured in campaign.results})
     _RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def rendered() -> str:
+    """The page, of what was kept."""
+    results = _results()
     parts = [results[name] for name in sorted(results)]
     template = Template((_HERE / "reliability.template.md").read_text())
     kills = sum(sum(part["kills"].values()) for part in parts)
-    path.write_text(
-        template.substitute(kills=f"{kills:,}", numbers="\n".join(_numbers(parts)), victims="\n".join(_victims(parts)))
+    return template.substitute(
+        kills=f"{kills:,}", numbers="\n".join(_numbers(parts)), victims="\n".join(_victims(parts))
     )
+
+
+def _results() -> dict[str, dict[str, Any]]:
+    return dict(json.loads(_RESULTS.read_text())) if _RESULTS.exists() else {}
 
 
 _VICTIMS = {
@@ -79,3 +92,7 @@ def _numbers(parts: list[dict[str, Any]]) -> Iterator[str]:
     yield row("when, `--seed`", "{when}, {seed}")
     yield row("on", "{machine}, Airflow {airflow}")
     yield row("minutes, load average", "{minutes:.1f}, {load}")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(rendered())

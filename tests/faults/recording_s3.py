@@ -80,6 +80,10 @@ class Record:
         mask = (1 << _ROW_BITS) - 1
         return [entry & mask if entry >> _ROW_BITS == number else 0 for entry in log]
 
+    def count(self) -> int:
+        """How many taggings were served, in all buckets."""
+        return int(self._ask("/-/count"))
+
     def puts(self, bucket: str, prefix: str = "") -> list[Put]:
         """The PUTs that were carried out below a prefix, in order."""
         told = json.loads(self._ask("/-/puts"))
@@ -225,6 +229,8 @@ class _Store:
     def _told(self, what: str) -> _Answer:
         if what == "tagged":
             return _Answer(200, self._tagged.tobytes())
+        if what == "count":
+            return _Answer(200, str(len(self._tagged)).encode())
         if what == "puts":
             return _Answer(200, json.dumps(self._puts).encode())
         if what == "buckets":

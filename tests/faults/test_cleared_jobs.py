@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults import audit
-from tests.faults.jobs import PATIENCE, WATCHED, Job
+from tests.faults.jobs import CLEARED, PATIENCE, WATCHED, Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,10 @@ class Cleared:
 @pytest.fixture(scope="module")
 def cleared(airflow: Airflow, record: Record) -> dict[Callable[[Job], None], Cleared]:
     """A job for each way of clearing, all at once to save time."""
-    jobs = {clear: Job(airflow, record, f"lake-{clear.__name__.replace('_', '-')}", ROWS) for clear in CLEARINGS}
+    jobs = {
+        clear: Job(airflow, record, f"lake-{clear.__name__.replace('_', '-')}", ROWS, dag=CLEARED)
+        for clear in CLEARINGS
+    }
     for job in jobs.values():
         job.wait()
     found: dict[Callable[[Job], None], Cleared] = {clear: Cleared(job) for clear, job in jobs.items()}

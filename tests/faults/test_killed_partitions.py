@@ -30,14 +30,14 @@ pytestmark = pytest.mark.faults
 IN_FLIGHT, CHECKPOINT_ROWS, CHECKPOINT_SECONDS = 64, 1_000, 0.5
 BEAT = 1.0
 """Seconds; a run that was killed is waited for five times as long. S3 tells its time in whole seconds."""
-PARTITIONS, ROWS_A_PARTITION, AT_ONCE = 48, 10_000, 24
-LAKE = audit.Lake("lake", PARTITIONS * ROWS_A_PARTITION)
+ROWS_A_PARTITION, KILLS_A_PARTITION, AT_ONCE = 10_000, 5, 24
+"""A partition's objects, the processes that may be killed for it, and partitions that run at once."""
 STARTING, WORKING = 8.0, 2.5
 """Seconds: every other process is killed at a random moment after its start, the others once they have done objects."""
 
 
-async def prepared(record: Record) -> Job:
-    record.put("jobs", "manifest.csv", LAKE.manifest())
+async def prepared(record: Record, lake: audit.Lake) -> Job:
+    record.put("jobs", "manifest.csv", lake.manifest())
     spec = JobSpec(
         manifest=CsvManifest("s3://jobs/manifest.csv"),
         operation=PutObjectTagging({"tier": "cold"}),
@@ -89,7 +89,7 @@ async def killed(record: Record, job: Job, log: Path, seed: int, kills: int) -> 
     with log.open("w") as file:
         async with nursery(record.url, file) as nest:
             killing = Killing(job, nest, kills)
-            await asyncio.gather(*(one(killing, number) for number in range(PARTITIONS)))
+            await asyncio.gather(*(one(killing, number) for number in range(len(job.partitions))))
             return killing.killed
 
 
@@ -97,11 +97,13 @@ def test_partition_killed_at_any_moment_loses_and_repeats_no_more_than_promised(
     record: Record, campaign: Campaign, tmp_path: Path
 ) -> None:
     record.set_latency(0.02)
-    job = run(prepared(record))
+    campaign.begin()
+    lake = audit.Lake("lake", campaign.partition_kills // KILLS_A_PARTITION * ROWS_A_PARTITION)
+    job = run(prepared(record, lake))
     kills = asyncio.run(killed(record, job, tmp_path / "runs.log", campaign.seed, campaign.partition_kills))
     run(reported(record, job))
 
-    evidence = audit.Evidence.take(record, LAKE, "jobs", f"reports/job-{job.job_id}/")
+    evidence = audit.Evidence.take(record, lake, "jobs", f"reports/job-{job.job_id}/")
     bound = CHECKPOINT_ROWS + IN_FLIGHT
     lost = [attempt.lost for attempt in evidence.attempts()]
     campaign.tell(
