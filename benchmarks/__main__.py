@@ -12,13 +12,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import delete, listing, machine, page, parts, peers, profile, run_partition, throttling, transport
+from benchmarks import (
+    delete,
+    listing,
+    machine,
+    page,
+    parts,
+    peers,
+    prepare,
+    profile,
+    run_partition,
+    throttling,
+    transport,
+)
 from benchmarks.nginx import canned_s3
 from benchmarks.sample import Case, Sample, interleaved
 from benchmarks.tools import ROOT, require
 
 RESULTS = ROOT / "benchmarks" / "results.json"
 _TRANSPORT_OBJECTS = 40_000
+_FEWER = 2
+"""Rounds of what waits more than it works, and varies little."""
 _HEADLINE = "HTTP, 256 in flight"
 """What is compared first and foremost, and so is measured one right after the other."""
 
@@ -76,15 +90,19 @@ def _measure(measured: dict[str, Any], rounds: int, *, large: bool, quick: bool)
             measured["samples"].append(dataclasses.asdict(sample))
 
     with canned_s3() as server:
-        cases = [*transport.cases(server, _TRANSPORT_OBJECTS), *run_partition.cases(server), *parts.cases()]
+        cases = [
+            *transport.cases(server, _TRANSPORT_OBJECTS),
+            *run_partition.cases(server),
+            *parts.cases(),
+            *prepare.cases(),
+        ]
         cases.sort(key=lambda case: _HEADLINE not in case.setting)
         take(cases if quick else [*cases, *peers.cases(server)], 1 if quick else rounds)
         if quick:
             return
-        take(delete.cases(server), rounds)
-        take(listing.cases(), rounds)
-        take([throttling.far_away(in_flight) for in_flight in (64, 256, 1000)], rounds)
-        take([*run_partition.large_cases(server, large=large), peers.mapped_copies(server)], 1)
+        take([*delete.cases(server), *map(throttling.far_away, (64, 256, 1000))], min(rounds, _FEWER))
+        take([*run_partition.large_cases(server, large=large), *prepare.large_cases(), *listing.cases()], 1)
+        take([peers.mapped_copies(server)], 1)
         take([throttling.slower(), throttling.steady(), throttling.halved_and_doubled(), throttling.shared()], 1)
         measured["profile"] = profile.shares(server)
 

@@ -9,6 +9,7 @@ from html import escape
 __all__ = ["bars", "lines"]
 
 _WIDTH = 760
+_LINE = 15
 _INK, _OURS, _OTHERS, _GRID = "#7d8590", "#2f81f7", "#8b949e", "#7d859044"
 _COLOURS = (_OURS, "#db6d28", "#3fb950")
 _STYLE = f"<style>text{{font:13px system-ui,sans-serif;fill:{_INK}}}</style>"
@@ -51,12 +52,22 @@ def lines(title: str, series: Mapping[str, Sequence[float]], marks: Mapping[str,
         x, y = at(second, 0)
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{y:.1f}" stroke="{_GRID}"/>')
         parts.append(_text(x, y + 18, f"{second} s", anchor="middle"))
+    ends = {name: at(len(values) - 1, values[-1]) for name, values in series.items()}
+    labels = _apart({name: y + 4 for name, (_, y) in ends.items()})
     for colour, (name, values) in zip(_COLOURS, series.items(), strict=False):
         points = [at(second, value) for second, value in enumerate(values)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(_text(points[-1][0] + 8, points[-1][1] + 4, name, colour=colour))
+        parts.append(_text(ends[name][0] + 8, labels[name], name, colour=colour))
     return _svg(parts, top + height + 30)
+
+
+def _apart(heights: Mapping[str, float]) -> dict[str, float]:
+    """The same heights, from the highest down, with room for a line of text between any two."""
+    found: dict[str, float] = {}
+    for name, y in sorted(heights.items(), key=lambda item: item[1]):
+        found[name] = max([y, *(other + _LINE for other in found.values())])
+    return found
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", colour: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Suite *parts*: what signing and the manifest cost alone."""
+"""Suite *parts*: what signing costs alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,4 @@ __all__ = ["cases"]
 
 def cases() -> list[Case]:
     """All of the suite."""
-    return [
-        Case("parts", "signing", "PutObjectTagging", lambda: run_client("signing", {"objects": 200_000})),
-        Case("parts", "manifest", "CSV, two columns", lambda: run_client("manifest", {"objects": 1_000_000})),
-    ]
+    return [Case("parts", "signing", "PutObjectTagging", lambda: run_client("signing", {"objects": 200_000}))]

@@ -90,10 +90,18 @@ def test_botocore_signs_fifteen_times_as_dear() -> None:
 
 
 def test_a_row_of_the_manifest_is_checked_at_the_price_of_reading_it_with_the_csv_module() -> None:
-    manifest = run_client("manifest", {"objects": 200_000})
+    manifest = run_client("manifest", {"objects": 500_000, "kind": "two columns"})
     surveyed, read = manifest["cpu"] / manifest["objects"] * 1e6, manifest["read_us"]
-    assert surveyed / manifest["csv_us"] < 2
-    assert read / manifest["csv_us"] < 6
+    assert surveyed / manifest["csv_us"] < 1.3
+    assert read / manifest["csv_us"] < 2.4
+
+
+@pytest.mark.parametrize(("file_format", "small"), [("CSV", 500_000), ("Parquet", 1_000_000), ("CSV.gz", 10_000_000)])
+def test_a_manifest_four_times_as_large_is_prepared_in_the_same_memory(file_format: str, small: int) -> None:
+    once, four = (run_client("prepare", {"format": file_format, "size": size}) for size in (small, 4 * small))
+    assert four["objects"] > 3 * once["objects"]
+    assert four["rss_mb"] / once["rss_mb"] < 1.2
+    assert four["largest"] < 1.2
 
 
 @pytest.mark.parametrize("layout", ["folders by day", "numbered, flat"])
