@@ -36,7 +36,7 @@ def main() -> int:
     )
     asked = parser.parse_args()
     screen = Screen(sys.stdout)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background job ignores the first
         signal.signal(number, _interrupted)
     try:
         return run(screen, Lake(asked.objects)) if asked.what == "run" else ui(screen, Lake(asked.objects))
@@ -85,8 +85,7 @@ def ui(screen: Screen, lake: Lake) -> int:
     screen.heading("Starting (all on 127.0.0.1)")
     with stage(_home(), lake=lake, dags=_ROOT / "dags", tell=screen.step) as running:
         airflow = running.airflow
-        for dag_id in sorted(path.stem for path in (_ROOT / "dags").glob("*.py")):
-            airflow.unpause(dag_id)
+        airflow.unpause_all((_ROOT / "dags").glob("*.py"))
         screen.heading("Ready")
         screen.lines(
             [

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,8 +19,7 @@ from typing_extensions import Self
 from demo.processes import DemoFailed, Processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
 __all__ = ["Airflow"]
@@ -153,6 +153,17 @@ class Airflow:
         self.wait(f"parsing {dag_id}", lambda: self._parsed(dag_id), _BOOT)
         self._ask("PATCH", f"dags/{dag_id}", json={"is_paused": False})
 
+    def unpause_all(self, files: Iterable[Path]) -> None:
+        """Let the runs of all DAGs in these files start, once Airflow has parsed them.
+
+        Raises:
+            DemoFailed: a DAG file can't be imported, or its DAGs don't appear.
+        """
+        names = {file.name for file in files}
+        self.wait("parsing the DAGs", lambda: names <= {Path(dag["fileloc"]).name for dag in self._all_parsed()}, _BOOT)
+        for dag in self._all_parsed():
+            self._ask("PATCH", f"dags/{dag['dag_id']}", json={"is_paused": False})
+
     def trigger(self, dag_id: str, run_id: str, **params: Any) -> None:
         """Start a run of the DAG."""
         self._ask("POST", f"dags/{dag_id}/dagRuns", json={"dag_run_id": run_id, "logical_date": None, "conf": params})
@@ -199,9 +210,17 @@ class Airflow:
         return all(part["status"] == "healthy" for part in parts.values())
 
     def _parsed(self, dag_id: str) -> bool:
+        self._check_imports()
+        return self._exists(f"dags/{dag_id}")
+
+    def _all_parsed(self) -> list[dict[str, Any]]:
+        self._check_imports()
+        dags: list[dict[str, Any]] = self.get("dags")["dags"]
+        return dags
+
+    def _check_imports(self) -> None:
         if errors := self.get("importErrors")["import_errors"]:
             raise DemoFailed("\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors))
-        return self._exists(f"dags/{dag_id}")
 
     def _exists(self, path: str) -> bool:
         return self._client.get(f"/api/v2/{path}").status_code == httpx.codes.OK
