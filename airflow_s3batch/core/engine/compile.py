@@ -22,9 +22,9 @@ from botocore.utils import get_environ_proxies
 
 from airflow_s3batch.core.engine.access import S3Access
 from airflow_s3batch.core.engine.compiled import Compiled, Origin
+from airflow_s3batch.core.engine.conversation import InvalidAnswer
 from airflow_s3batch.core.engine.listing import take_entries
 from airflow_s3batch.core.engine.proxy import Proxy, proxy_at
-from airflow_s3batch.core.engine.transport import InvalidAnswer
 from airflow_s3batch.core.errors import InvalidInput, printable
 
 __all__ = ["Compiler", "resource_of"]

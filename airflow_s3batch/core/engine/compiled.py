@@ -6,13 +6,14 @@ import base64
 import hashlib
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import quote
 
 from airflow_s3batch.core.engine.proxy import Proxy
 
-__all__ = ["ETAG", "KEY", "VERSION", "Compiled", "Origin", "encode_key", "encode_version"]
+__all__ = ["ETAG", "KEY", "VERSION", "Compiled", "Origin", "encode_key", "encode_keys", "encode_version"]
 
 # Placeholders that stand for key, version and ETag while botocore compiles. Random, so that no key can hold one.
 KEY = f"Key{secrets.token_hex(12)}"
@@ -21,22 +22,33 @@ ETAG = f"Etag{secrets.token_hex(12)}"
 
 _CHECKSUMS = ("content-md5", "x-amz-checksum-", "x-amz-sdk-checksum-")
 _RESERVED = re.compile(r"[^A-Za-z0-9/_.~-]")
-_PLAIN = re.compile(r"[A-Za-z0-9/_.~=-]*").fullmatch
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_.~=-"
+_PLAIN_LINES = _PLAIN + b"\n"
 _ENCODED = {chr(code): f"%{code:02X}" for code in range(128)}
 
 
-def encode_key(key: str) -> str:
+def encode_key(key: str) -> bytes:
     """Percent-encode a key once, as S3 wants it in a path: no slash encoded, no dot segment resolved."""
-    if _PLAIN(key):
-        return key.replace("=", "%3D")  # year=2026/part-1.parquet, at an eighth of what quote() costs
-    if key.isascii():
-        return _RESERVED.sub(lambda reserved: _ENCODED[reserved[0]], key)
-    return quote(key, safe="/~")
+    text = key.encode()
+    if not text.translate(None, _PLAIN):
+        return text.replace(b"=", b"%3D")  # year=2026/part-1.parquet, at a tenth of what quote() costs
+    if text.isascii():
+        return _RESERVED.sub(lambda reserved: _ENCODED[reserved[0]], key).encode("ascii")
+    return quote(text, safe="/~").encode("ascii")
 
 
-def encode_version(version: str) -> str:
+def encode_keys(keys: Sequence[str]) -> list[bytes]:
+    """Percent-encode keys as `encode_key` does, at a third of the cost where all are plain."""
+    joined = "\n".join(keys).encode()
+    encoded = joined.replace(b"=", b"%3D").split(b"\n")
+    if len(encoded) != len(keys) or joined.translate(None, _PLAIN_LINES):
+        return [encode_key(key) for key in keys]
+    return encoded
+
+
+def encode_version(version: str) -> bytes:
     """Percent-encode a version ID for a query."""
-    return quote(version, safe="~")
+    return quote(version, safe="~").encode("ascii")
 
 
 class Origin(NamedTuple):

@@ -6,8 +6,8 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 
+from airflow_s3batch.core.engine.conversation import Answer, Fault
 from airflow_s3batch.core.engine.retry import is_refused, read_error
-from airflow_s3batch.core.engine.transport import Answer, Fault
 
 __all__ = ["Enquiry"]
 

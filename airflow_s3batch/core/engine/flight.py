@@ -12,18 +12,19 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from airflow_s3batch.core.engine.compiled import Origin
+from airflow_s3batch.core.engine.compiled import Origin, encode_keys
+from airflow_s3batch.core.engine.conversation import Answer, Conversation, Fault
 from airflow_s3batch.core.engine.pace import Pace
 from airflow_s3batch.core.engine.performing import Performing, failed
 from airflow_s3batch.core.engine.retry import is_refused
-from airflow_s3batch.core.engine.transport import Answer, Conversation, Fault
 from airflow_s3batch.core.errors import CredentialsRefused, InvalidInput, ObjectFailed, S3Error, Unreachable
 from airflow_s3batch.core.limits import Allowance
 from airflow_s3batch.core.operations import BatchOperation, Operation, RequestOperation, StepsOperation
 from airflow_s3batch.core.rows import Entry, Outcome
 
 if TYPE_CHECKING:
-    from airflow_s3batch.core.engine.client import S3, Route
+    from airflow_s3batch.core.engine.client import S3
+    from airflow_s3batch.core.engine.route import Route
 
 __all__ = ["Flight"]
 
@@ -53,6 +54,9 @@ class Flight:
         """Entries that wait for lanes, at most; more are fed when so many are left."""
         self._routes: dict[tuple[str, bool], Route] = {}
         self._queue: deque[Entry] = deque()
+        # Their keys as a request's path has them, encoded many at once; for requests that are signed here only.
+        self._paths: deque[bytes] = deque()
+        self._has_paths = isinstance(operation, RequestOperation) and not operation.in_steps
         self._fed = self._stopped = False
         self._outcomes: list[Outcome] = []
         self._more = asyncio.Event()  # entries are waiting, or none will come
@@ -113,6 +117,8 @@ class Flight:
     async def _feed(self, entries: AsyncIterator[list[Entry]]) -> None:
         async for some in entries:
             self._queue.extend(some)
+            if self._has_paths:
+                self._paths.extend(encode_keys([entry[2] for entry in some]))
             self._more.set()
             while len(self._queue) > self._low or len(self._outcomes) > _BACKLOG:
                 self._room.clear()
@@ -186,7 +192,7 @@ class Flight:
 
         Ends at the first object that doesn't succeed, leaving it in `leg`.
         """
-        s3, pace, queue, low = self._s3, self.pace, self._queue, self._low
+        s3, pace, queue, paths, low = self._s3, self.pace, self._queue, self._paths, self._low
         bucket, latest, route = "", False, None
         while queue and not self._stopped:
             if not pace.take():
@@ -198,7 +204,7 @@ class Flight:
             if route.origin != origin:  # another bucket's, or another lane has been redirected
                 pace.give_back()
                 return
-            leg.entry = queue.popleft()
+            leg.entry, path = queue.popleft(), paths.popleft()
             if len(queue) == low:
                 self._room.set()
             target = ""
@@ -209,7 +215,7 @@ class Flight:
                     leg.trouble = error
                     pace.give_back()
                     return
-            answer = yield route.wire(s3.credentials, entry[2], entry[3] or "", target)
+            answer = yield route.signer(s3.credentials).wire_encoded(path, entry[3] or "", target)
             s3.answers += 1
             if not route.succeeded(answer):
                 leg.trouble = answer

@@ -3,8 +3,10 @@
 Two quantities are steered, both without a clock or a timer an object:
 
 - the *rate* (requests a second): doubles until S3 throttles for the first time, then grows by the same amount for
-  everybody, and every throttled answer takes a step off it. S3 refuses all who send to a prefix the same share of their
-  requests, so who sends more loses more: jobs on one prefix come to equal shares;
+  everybody. A throttled answer begins a *look*: for a moment answers are counted, and if too many of them were
+  throttled, the rate is cut to a share of itself. S3 refuses all who send to a prefix at the same moments, so jobs that
+  share one look at the same time and cut by the same share, while they grow by the same amount: with each cut their
+  rates are less far apart (additive increase, multiplicative decrease);
 - the *window* (requests in flight): at most a few times what the best latency seen needs for the throughput seen
   (Little's law), so that a store that queues instead of throttling isn't driven into a long queue.
 """
@@ -18,8 +20,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from airflow_s3batch.core.engine.conversation import Answer, Fault
 from airflow_s3batch.core.engine.retry import is_throttle, read_error
-from airflow_s3batch.core.engine.transport import Answer, Fault
 from airflow_s3batch.core.limits import Allowance
 
 __all__ = ["Pace", "Steering"]
@@ -29,27 +31,38 @@ __all__ = ["Pace", "Steering"]
 class Steering:
     """How `Pace` finds its way. The defaults come from ``benchmarks/throttling.py``."""
 
-    first_rate: float = 1_000.0
-    """Requests a second to start with: what any store takes."""
-    doubling: float = 0.25
+    first_rate: float = 3_500.0
+    """Requests a second to start with: what S3 takes a partitioned prefix."""
+    doubling: float = 0.15
     """Seconds in which the rate doubles until S3 throttles for the first time."""
-    growth: float = 350.0
+    growth: float = 400.0
     """Requests a second by which the rate grows in a second after that, the same for every job."""
-    patience: float = 3.0
-    """Seconds without throttling after which the growth has doubled; it goes on growing with the square of the time."""
-    step: float = 30.0
-    """Requests a second by which a throttled answer lowers the rate …"""
-    cut: float = 0.8
-    """… but within an episode of throttling never below this share of what S3 took at its beginning, …"""
-    episode: float = 0.3
-    """… which lasts so many seconds: most of the answers in it are about requests sent before the rate fell."""
-    tolerated: float = 0.006
-    """Share of throttled answers that lower nothing: stores refuse a few for reasons of their own, at any rate."""
+    patience: float = 2.0
+    """Seconds without a cut after which the growth has doubled; it goes on growing like that."""
+    small: float = 900.0
+    """A rate below this grows by less, by the root of its share of this: many jobs on one prefix, each of them small,
+    would overshoot together what they share."""
+    look: float = 0.05
+    """Seconds in which answers are counted, from a throttled one on: all who share a prefix get some of those …"""
+    least_answers: int = 15
+    """… and longer, until there are so many."""
+    tolerated: float = 0.03
+    """Share of throttled answers in a look that lowers nothing: stores refuse a few for reasons of their own, at any
+    rate."""
+    cut: float = 0.75
+    """Share of the rate that is kept when more were throttled; less if S3 took less …"""
+    least_kept: float = 0.05
+    """… but never less than this."""
+    settling: float = 0.1
+    """Seconds after a cut in which throttled answers count for nothing, nor does the rate grow: others on the prefix
+    may have to cut yet. It lasts at least until all is answered that was in flight."""
     headroom: float = 3.0
     """The window lets a request take so many times the best latency …"""
     queueing: float = 0.05
     """… or so many seconds more, whichever is more: a short queue keeps a store busy."""
     least_window: int = 16
+    first_window: int = 32
+    """Requests in flight to begin with: few enough for a latency without a queue to be seen."""
 
 
 _TICK = 0.01
@@ -57,14 +70,32 @@ _TICK = 0.01
 jobs the one whose bursts come soon after the other's would be refused more, time after time."""
 _RATE_MOST = 1e6
 """Requests a second that nothing here comes near."""
-_LATELY = 3.0
-"""Seconds of answers whose tolerated share may be throttled at once."""
+_LOOK_MOST = 2.0
+"""Seconds that a look or the settling after a cut takes at most, however few answers come."""
 _MEASURE, _MEASURE_MOST = 0.2, 2.0
 """Seconds over which throughput is measured: twice the latency, so that what ends in them was begun in them."""
 _PROBE_EVERY = 10.0
 """Seconds between two looks at the latency without a queue."""
 _PROBE = 2
 """Measurements that such a look takes: in the first, the queue drains."""
+
+
+@dataclass(slots=True)
+class _Look:
+    """Answers that are being counted."""
+
+    began: float
+    seconds: float
+    answers: int
+    done: int
+    throttled: int
+    settling: bool = False
+
+    def is_over(self, now: float, answers: int) -> bool:
+        """Whether enough have come, of all the answers there were so far."""
+        passed = now - self.began
+        enough = answers - self.done - self.throttled >= self.answers
+        return passed >= _LOOK_MOST or (enough and passed >= self.seconds)
 
 
 class Pace:
@@ -86,7 +117,8 @@ class Pace:
         clock: Callable[[], float],
         random: Callable[[], float] = randomness.random,
     ) -> None:
-        self.window = float(in_flight)
+        self._steer = steering or Steering()
+        self.window = float(min(in_flight, self._steer.first_window))
         self.active = 0
         """Requests in flight now."""
         self.throttled = 0
@@ -95,7 +127,6 @@ class Pace:
         """Answers so far that didn't."""
         self._in_flight = in_flight
         self._allowance = allowance
-        self._steer = steering or Steering()
         self._clock = clock
         self._random = random
         self.rate = min(self._steer.first_rate, self._ceiling())
@@ -107,11 +138,11 @@ class Pace:
         self._probe_at = self._refilled + _PROBE_EVERY
         self._probing = 0
         self._window_before = self.window
-        self._credit = 0.0
-        self._done_at_tick = self._done_before = self._active_sum = self._ticks = 0
+        self._look: _Look | None = None
+        self._cut_at = 0.0
+        self._done_before = self._active_sum = self._ticks = 0
         self._taken_rate = 0.0
         self._period = _MEASURE
-        self._throttled_at = self._episode_ends = self._least = 0.0
         self._best_latency = float("inf")
         self._starved = False
         self._timer: asyncio.TimerHandle | None = None
@@ -173,35 +204,43 @@ class Pace:
         if isinstance(result, Answer) and is_throttle(result.status, read_error(result.status, result.body)[0]):
             self.done -= 1
             self.throttled += 1
-            self._slow_down()
+            if self._look is None:
+                steer = self._steer
+                self._look = _Look(self._clock(), steer.look, steer.least_answers, self.done, self.throttled - 1)
 
-    def _slow_down(self) -> None:
-        now = self._clock()
-        self._throttled_at = now
-        if self._credit >= 1.0:
-            self._credit -= 1.0
+    def _look_on(self, now: float) -> None:
+        """End the look there is, if it is over."""
+        look = self._look
+        if look is None or not look.is_over(now, self.done + self.throttled):
             return
-        if now >= self._episode_ends:
-            self._episode_ends = now + self._steer.episode
-            self._least = max(1.0, self._steer.cut * min(self.rate, self._taken_rate or self.rate))
-        if self._searching:
-            self._searching = False
-            self._tokens = 0.0
-            self.rate = self._least
-        self.rate = max(self._least, self.rate - self._steer.step)
+        self._look = None
+        if look.settling:
+            self._cut_at = now
+        else:
+            self._judge(look)
+
+    def _judge(self, look: _Look) -> None:
+        """Cut the rate if more than a few of the answers in the look were throttled."""
+        done, throttled = self.done - look.done, self.throttled - look.throttled
+        # Without the one that the look began with: it would be there at any rate.
+        if throttled - 1 <= self._steer.tolerated * (done + throttled):
+            return
+        kept = max(self._steer.least_kept, min(self._steer.cut, done / (done + throttled)))
+        self.rate = max(1.0, self.rate * kept)
+        self._tokens = 0.0
+        self._searching = False
+        self._look = _Look(self._clock(), self._steer.settling, self.active, self.done, self.throttled, settling=True)
 
     def _refill(self) -> None:
         now = self._clock()
         passed, self._refilled = now - self._refilled, now
-        if self._starved and now >= self._episode_ends:
+        self._look_on(now)
+        if self._starved and not (self._look and self._look.settling):
             # Only a rate that held lanes back may grow: one that nobody uses says nothing about what S3 takes.
             self.rate = self._grown(now, passed)
         self.rate = min(self.rate, self._ceiling())
         self._tokens = min(self._tokens + self.rate * passed, max(1.0, self.rate * 3 * _TICK))
         self._starved = self._tokens < 1.0 and self.active < self.window and bool(self._waiting or self._parked)
-        earned = self._steer.tolerated * (self.done - self._done_at_tick)
-        self._credit = min(self._credit + earned, max(1.0, self._steer.tolerated * self.rate * _LATELY))
-        self._done_at_tick = self.done
         self._active_sum += self.active
         self._ticks += 1
         if now - self._measured >= self._period:
@@ -225,8 +264,9 @@ class Pace:
         if self._searching:
             return self.rate * math.pow(2.0, passed / self._steer.doubling)
         # Slow near where S3 last throttled, then ever faster: what it takes must have grown (as TCP's CUBIC does).
-        undisturbed = (now - self._throttled_at) / self._steer.patience
-        return self.rate + self._steer.growth * (1.0 + undisturbed * undisturbed) * passed
+        undisturbed = (now - self._cut_at) / self._steer.patience
+        small = math.sqrt(min(1.0, self.rate / self._steer.small))
+        return self.rate + self._steer.growth * small * (1.0 + undisturbed) * passed
 
     def _measure(self, now: float) -> None:
         """Throughput and, by Little's law, latency since the last look; set the window by them."""
@@ -246,7 +286,7 @@ class Pace:
         bearable = max(self._steer.headroom * self._best_latency, self._best_latency + self._steer.queueing)
         if self._searching and latency > bearable:
             # The store queues what it can't take, instead of throttling: this is the rate it takes.
-            self._searching, self._throttled_at, self.rate = False, now, self._taken_rate
+            self._searching, self._cut_at, self.rate = False, now, self._taken_rate
         window = max(0.8 * self.window, 0.5 * (self.window + self._taken_rate * bearable), self._steer.least_window)
         self.window = min(float(self.most), window)
         if now >= self._probe_at:

@@ -79,6 +79,8 @@ class Performing:
         ):  # the first is usual, and fast
             told = f"the operation told {len(outcomes)} outcomes of {len(entries)} objects, not one of each"
             raise ObjectFailed("OutcomesMissing", told)
+        if not "".join([one[4] for one in outcomes]).isprintable():
+            return [one._replace(message=_short(one.message)) for one in outcomes]
         return outcomes
 
     async def _outcomes(
@@ -127,5 +129,6 @@ async def _rescued(operation: RequestOperation, error: S3Error, entry: Entry, ca
 
 
 def _short(message: object) -> str:
-    text = str(message).replace("\0", "\\x00")  # in a CSV file, Python's reader before 3.11 stops at it
-    return text if len(text) <= _MESSAGE_MOST else f"{text[: _MESSAGE_MOST - 1]}…"
+    """The message on one line: not every reader of CSV files takes a row of several, or a NUL."""
+    text = str(message)
+    return text if text.isprintable() and len(text) <= _MESSAGE_MOST else printable(text, _MESSAGE_MOST)

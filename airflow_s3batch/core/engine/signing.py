@@ -36,10 +36,10 @@ _UNSIGNED = frozenset(
 )
 _GAPS = re.compile(f"({KEY}|{VERSION}|{TARGET}|{ETAG})")
 # What fills the gaps besides the key's: by their place among `Signer.wire`'s arguments, and how they are written.
-_OTHERS: dict[str, tuple[int, Callable[[str], str]]] = {
+_OTHERS: dict[str, tuple[int, Callable[[str], bytes]]] = {
     VERSION: (0, encode_version),
     TARGET: (1, encode_key),
-    ETAG: (2, str),
+    ETAG: (2, str.encode),
 }
 
 
@@ -74,7 +74,7 @@ class _Blank:
         for at in self._keys:
             self.pieces[at] = key
         for at, which, encode in self._others:
-            self.pieces[at] = encode(others[which]).encode("ascii")
+            self.pieces[at] = encode(others[which])
 
 
 class Signer:
@@ -84,18 +84,20 @@ class Signer:
         self.compiled = compiled
         self._credentials = credentials
         self._payload_hash = hashlib.sha256(compiled.body).hexdigest()
-        self._second = -1
+        self._from = self._until = 0.0
         self._canonical = self._head = _Blank("")
         self._key_only = False
-        self._to_sign = b""
         self._inner = self._outer = hashlib.sha256()
 
     def wire(self, key: str = "", version: str = "", target: str = "", etag: str = "") -> bytes:
         """The whole request, signed for now, about this key, version, target key and ETag (as headers have it)."""
-        second = int(time.time())
-        if second != self._second:
-            self._prepare(second)
-        encoded, head, canonical = encode_key(key).encode(), self._head, self._canonical
+        return self.wire_encoded(encode_key(key), version, target, etag)
+
+    def wire_encoded(self, encoded: bytes, version: str = "", target: str = "", etag: str = "") -> bytes:
+        """The same about a key that is encoded already."""
+        if not self._from <= time.time() < self._until:
+            self._prepare(int(time.time()))
+        head, canonical = self._head, self._canonical
         if self._key_only:  # as of nearly every request: filled in place, which saves a tenth
             head.pieces[1] = canonical.pieces[1] = encoded
         else:
@@ -104,7 +106,7 @@ class Signer:
             canonical.fill(encoded, others)
         if self._credentials is not None:
             inner, outer = self._inner.copy(), self._outer.copy()
-            inner.update(self._to_sign + hashlib.sha256(b"".join(canonical.pieces)).hexdigest().encode())
+            inner.update(hashlib.sha256(b"".join(canonical.pieces)).hexdigest().encode())
             outer.update(inner.digest())
             head.pieces[-2] = outer.hexdigest().encode()
         return b"".join(head.pieces)
@@ -126,7 +128,7 @@ class Signer:
         self._key_only = self._head.key_only and self._canonical.key_only
         # Where the signature goes, and what comes behind it.
         self._head.pieces += [b"", (b"\r\n\r\n" if authorization else b"\r\n") + compiled.body]
-        self._second = second
+        self._from, self._until = second, second + 1
 
     def _authorize(self, credentials: Credentials, date: str, headers: list[tuple[str, str]]) -> str:
         """Set what signs an object in this second; return the Authorization header up to the signature."""
@@ -140,11 +142,12 @@ class Signer:
         path = compiled.path if compiled.service == "s3" else quote(compiled.path, safe="/~")
         self._canonical = _Blank(f"{compiled.method}\n{path}\n{query}\n{lines}\n{names}\n{self._payload_hash}")
         scope = f"{date[:8]}/{compiled.region}/{compiled.service}/aws4_request"
-        self._to_sign = f"AWS4-HMAC-SHA256\n{date}\n{scope}\n".encode("ascii")
         key = _signing_key(credentials.secret_key, date[:8], compiled.region, compiled.service)
-        # HMAC by its definition, its two keyed halves hashed once a second instead of once an object.
+        # HMAC by its definition: its two keyed halves, and what all texts to sign begin with, are hashed once a second
+        # instead of once an object.
         block = key.ljust(64, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        begin = f"AWS4-HMAC-SHA256\n{date}\n{scope}\n".encode("ascii")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + begin)
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
         return (
             f"authorization: AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "

@@ -83,7 +83,8 @@ def test_listing_is_never_shorter_than_the_bucket(
     run: Run, listing: type[ObjectListing | VersionListing], root: str, more: str, second: bytes
 ) -> None:
     entry = {"ListBucketResult": "Contents", "ListVersionsResult": "Version"}[root]
-    first, last = (LISTED.format(key).replace("Contents", entry) for key in "ab")
+    listed = LISTED.replace("<Key>", "<VersionId>null</VersionId><Key>") if entry == "Version" else LISTED
+    first, last = (listed.format(key).replace("Contents", entry) for key in "ab")
     pages = [page(f"<IsTruncated>true</IsTruncated>{more}{first}", root), second, page(last, root)]
 
     async def keys(url: str) -> list[str]:

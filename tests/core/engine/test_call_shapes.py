@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_s3batch.core.engine import S3
+from airflow_s3batch.core.engine.compile import Compiler
 from airflow_s3batch.core.errors import InvalidInput
 from tests.core.engine.awkward import AWKWARD
 from tests.core.engine.conftest import Run
@@ -58,3 +59,24 @@ def test_every_call_goes_out_as_if_it_were_the_only_one(run: Run, action: str) -
 def test_empty_key_is_refused_and_not_taken_for_the_bucket(run: Run, source: Any) -> None:
     with pytest.raises(InvalidInput, match="CopyObject: "):
         sent(run, ("CopyObject", {"Bucket": "archive", "CopySource": source, "Key": ""}))
+
+
+def test_what_is_put_goes_out_as_botocore_would_put_it(run: Run) -> None:
+    puts: list[dict[str, Any]] = [
+        {"Bucket": "lake", "Key": "a b", "Body": b"one"},
+        {"Bucket": "lake", "Key": "c", "Body": b"two, longer"},
+        {"Bucket": "lake", "Key": "d", "Body": b""},
+        {"Bucket": "lake", "Key": "e", "Body": b"three", "ContentType": "text/csv", "IfNoneMatch": "*"},
+        {"Bucket": "lake", "Key": "f", "Body": b"four", "ContentMD5": "x"},
+        {"Bucket": "lake", "Key": "g", "Body": b"five", "ChecksumAlgorithm": "SHA256"},
+        {"Bucket": "lake", "Key": "h", "Body": b"six", "ChecksumAlgorithm": "SHA256"},
+        {"Bucket": "lake", "Key": "i", "Body": "seven"},
+    ]
+
+    requests = sent(run, *(("PutObject", put) for put in puts))
+
+    for put, request in zip(puts, requests, strict=True):
+        compiled = Compiler(to("http://127.0.0.1"), "test").compile("PutObject", put)
+        assert request.body == compiled.body
+        told = {name: request.header(name) for name, _ in compiled.headers}
+        assert told | {"user-agent": "test"} == dict(compiled.headers)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
+import duckdb
 import pytest
 from pydantic import PrivateAttr
 
@@ -28,6 +30,7 @@ from airflow_s3batch.core.operations import (
     RequestOperation,
     StepsOperation,
 )
+from airflow_s3batch.core.results import result_rows
 from airflow_s3batch.core.rows import Entry, Outcome
 from tests.core.engine.conftest import Run
 from tests.core.engine.flights import TAG, entries, fly, limits, to
@@ -256,6 +259,45 @@ def test_a_batch_that_does_not_tell_each_outcome_once_has_failed(run: Run, told:
     with ScriptedServer(heads) as server:
         outcomes = run(fly(to(server.url), entries(["a", "b", "c"]), Forgetful()))
     assert sorted((outcome.entry.row, outcome.code) for outcome in outcomes) == [(1, code), (2, code), (3, code)]
+
+
+class Told(StepsOperation):
+    """Says what it was told to say."""
+
+    aws_name: ClassVar[str] = "TestTold"
+    message: str
+
+    async def perform(self, entry: Entry, s3: S3Calls) -> str:  # noqa: ARG002
+        if entry.key == "failed":
+            raise ObjectFailed("Odd", self.message)
+        return self.message
+
+
+class ToldOfMany(BatchOperation):
+    aws_name: ClassVar[str] = "TestToldOfMany"
+    entries_per_request: ClassVar[int] = 2
+    message: str
+
+    async def perform_many(self, entries: Sequence[Entry], s3: S3Calls) -> list[Outcome]:  # noqa: ARG002
+        return [good(entry)._replace(message=self.message) for entry in entries]
+
+
+@pytest.mark.parametrize("kind", [Told, ToldOfMany])
+def test_whoever_reads_the_report_finds_a_row_a_line_whatever_messages_hold(
+    run: Run, kind: type[Told | ToldOfMany], tmp_path: Path
+) -> None:
+    message = 'two\nlines\r\n, a "tab"\t, \0, \x1b[31m and ✓'
+    with ScriptedServer(heads) as server:
+        outcomes = run(
+            fly(to(server.url), entries([*(f"k{at}" for at in range(5_000)), "failed"]), kind(message=message))
+        )
+    told = tmp_path / "results.csv"
+    told.write_bytes(b"".join(result_rows([outcome]) for outcome in outcomes))
+
+    (shown,) = {outcome.message for outcome in outcomes}
+    assert shown == r'two\nlines\r\n, a "tab"\t, \x00, \x1b[31m and ✓'
+    found = duckdb.execute(f"SELECT column6, count(*) FROM read_csv('{told}', header=false) GROUP BY 1").fetchall()
+    assert found == [(shown, 5_001)]
 
 
 def test_the_run_ends_when_nobody_answers_any_of_the_calls(run: Run) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from airflow_s3batch.core.engine.compiled import Origin
+from airflow_s3batch.core.engine.conversation import Conversation, Park
 from airflow_s3batch.core.engine.pace import Pace
-from airflow_s3batch.core.engine.transport import Conversation, HttpTransport, Park
+from airflow_s3batch.core.engine.transport import HttpTransport
 from airflow_s3batch.core.limits import Allowance
 from tests.core.engine.conftest import Run
 from tests.core.engine.flights import entries, fly, limits, to

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_s3batch.core.engine import S3, S3Access
 from airflow_s3batch.core.engine.compiled import Origin
-from airflow_s3batch.core.engine.transport import Answer, Conversation
+from airflow_s3batch.core.engine.conversation import Answer, Conversation
 from airflow_s3batch.core.errors import S3Error
 from airflow_s3batch.core.operations import CopyObject
 from airflow_s3batch.core.rows import Outcome

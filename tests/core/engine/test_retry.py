@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_s3batch.core.engine.conversation import Answer
 from airflow_s3batch.core.engine.retry import Backoff, is_refused, is_throttle, is_transient, read_error
-from airflow_s3batch.core.engine.transport import Answer
 from tests.servers import error_body
 
 CHANCE = st.floats(0.0, 1.0, exclude_max=True)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from airflow_s3batch.core.engine.access import Credentials, S3Access
 from airflow_s3batch.core.engine.compile import Compiler
-from airflow_s3batch.core.engine.compiled import ETAG, KEY, VERSION, Compiled
+from airflow_s3batch.core.engine.compiled import ETAG, KEY, VERSION, Compiled, encode_key, encode_keys
 from airflow_s3batch.core.engine.signing import Signer
 from airflow_s3batch.core.operations.base import TARGET
 from tests.core.engine.awkward import AWKWARD
@@ -153,6 +153,12 @@ def test_the_path_is_the_key_encoded_once_and_nothing_else(key: str) -> None:
     assert target.isprintable()
     assert not set(target) & set(' ?#"<>\\^`{|}')
     assert unquote(target) == f"/lake/{key}"
+
+
+@settings(max_examples=300, deadline=None)
+@given(keys=st.lists(ANY_KEY | st.text("ab0=/-\n", max_size=8), max_size=6))
+def test_many_keys_are_encoded_as_each_of_them_is(keys: list[str]) -> None:
+    assert encode_keys(keys) == [encode_key(key) for key in keys]
 
 
 def test_awkward_keys_are_all_there() -> None:
