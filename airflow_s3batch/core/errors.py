@@ -5,10 +5,11 @@
     S3BatchError
     ├── InvalidInput        a value, parameter or combination that can never work (also a ValueError)
     ├── ManifestError       the manifest can't be used: names file and row; `code` is AWS's FailureCode
-    │   └── ManifestChanged     it is not the object that prepare pinned
+    │   ├── ManifestChanged     it is not the object that prepare pinned
+    │   └── ManifestInvalid     what stands in it is wrong, and is so however often it is read
     ├── ReportError         the report's location can't be written, or the report can't be completed
     │   └── PartitionsMissing   partitions that haven't finished, by their numbers
-    ├── JobConflict         the job's folder holds something else than what was asked for
+    ├── JobConflict         what was asked for doesn't go with the job as its folder has it
     │   └── PartitionRuns       partitions are being run, by their numbers
     ├── JobFailed           the job as a whole failed; `reasons` are AWS's FailureReasons
     │   └── JobCancelled        somebody has cancelled it
@@ -34,6 +35,7 @@ __all__ = [
     "JobFailed",
     "ManifestChanged",
     "ManifestError",
+    "ManifestInvalid",
     "ObjectFailed",
     "PartitionRuns",
     "PartitionsMissing",
@@ -95,6 +97,10 @@ class ManifestChanged(ManifestError):
     """The manifest is not the object that prepare pinned by its ETag (or version)."""
 
 
+class ManifestInvalid(ManifestError):
+    """What stands in the manifest can't be used. It isn't that S3 didn't give it: reading it again finds the same."""
+
+
 class ReportError(S3BatchError):
     """The report's location can't be written, or the completion report can't be completed."""
 
@@ -120,7 +126,7 @@ class PartitionsMissing(ReportError):
 
 
 class JobConflict(S3BatchError):
-    """The job's folder holds something else than what was asked for."""
+    """What was asked for doesn't go with the job as its folder has it: its status, or what others have written."""
 
 
 class PartitionRuns(JobConflict):
@@ -139,6 +145,7 @@ class JobFailed(S3BatchError):
     """The job as a whole failed. `reasons` holds (FailureCode, FailureReason) pairs, AWS's JobFailure."""
 
     def __init__(self, job_id: str, reasons: Iterable[tuple[str, str]]) -> None:
+        self.job_id = job_id
         self.job_id = job_id
         self.reasons = tuple(reasons)
         told = "; ".join(f"{code}: {printable(reason, 256)}" for code, reason in self.reasons) or "no reason recorded"
@@ -183,7 +190,7 @@ class S3Error(S3BatchError):
 
     def __init__(self, action: str, resource: str, *, status: int, code: str, message: str) -> None:
         super().__init__(
-            f"{action} {printable(resource)}: {status or 'no HTTP status'} {printable(code)}: {printable(message)}"
+            f"{action} {printable(resource)}: {f'{status} ' if status else ''}{printable(code)}: {printable(message)}"
         )
         self.action = action
         self.resource = resource

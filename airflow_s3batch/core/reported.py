@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import Literal, NamedTuple
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import ReportError, S3Error, printable
+from airflow_s3batch.core.errors import InvalidInput, ReportError, S3Error, printable
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.results import REPORT_FORMAT, read_results
 from airflow_s3batch.core.rows import Outcome
@@ -22,15 +22,21 @@ _AHEAD = 4
 """Result files that are fetched before they are needed."""
 
 
+_FILES = (".csv", ".csv.gz", ".json", ".md5")
+
+
 def report_place(uri: str) -> S3Location:
     """The ``manifest.json`` of a completion report, by itself or by its job's folder.
 
     Raises:
-        InvalidInput: `uri` is no S3 place.
+        InvalidInput: `uri` is no S3 place, or a file that is no manifest.json.
     """
     place = S3Location.parse(uri)
     if place.key.endswith("manifest.json"):
         return place
+    if place.key.endswith(_FILES):
+        wrong = f"{printable(place.uri)} is a file, and no completion report"
+        raise InvalidInput(f"{wrong}; write s3://…/job-…/manifest.json, or that folder")
     return S3Location(place.bucket, f"{place.key.rstrip('/')}/manifest.json".lstrip("/"))
 
 

@@ -6,10 +6,10 @@ all.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_s3batch.core.errors import InvalidInput, printable
+from airflow_s3batch.core.lazy import loaded_lazily
 from airflow_s3batch.core.manifest.base import Manifest, Survey
 from airflow_s3batch.core.values import as_create_job_takes
 
@@ -51,13 +51,7 @@ _SHOWN = 80
 """Characters of what isn't one, in errors."""
 
 
-def __getattr__(name: str) -> Any:
-    module = _MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    globals()[name] = found
-    return found
+__getattr__ = loaded_lazily(__name__, _MODULES)
 
 
 def _questions() -> dict[str, type[GeneratedManifest]]:

@@ -18,6 +18,8 @@ from airflow_s3batch.core.values import Value
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from airflow_s3batch.core.manifest.object import ManifestObject
+
 __all__ = ["Manifest", "Survey"]
 
 
@@ -66,11 +68,15 @@ class Manifest(Value):
         """
         return self
 
-    async def survey(self, s3: S3Calls) -> Survey:
+    async def survey(self, s3: S3Calls, columns: Sequence[str] = ()) -> Survey:
         """Read the pinned manifest once: check and count every row, and find places to cut it.
 
+        Args:
+            s3: S3.
+            columns: those that `read` will be asked for.
+
         Raises:
-            ManifestError: a row is wrong (names it), or there is none.
+            ManifestError: a row is wrong (names it), there is none, or `read` couldn't tell what stands in the columns.
             ManifestChanged: it is no longer the pinned object.
         """
         raise NotImplementedError
@@ -97,14 +103,13 @@ class Manifest(Value):
         """
         raise NotImplementedError
 
-    async def check(self, s3: S3Calls) -> None:
-        """Look quickly, as every run does every few seconds, whether the pinned manifest is still what it was.
-
-        What this can't see, reading finds out.
+    async def pinned_objects(self, s3: S3Calls, partition: Partition) -> Sequence[ManifestObject]:
+        """The pinned objects that the partition's rows come from, for a run to look at while it goes on.
 
         Raises:
             ManifestError, ManifestChanged: as for `survey`.
         """
+        raise NotImplementedError
 
     def batches(self, s3: S3Calls) -> AsyncIterator[pa.RecordBatch]:  # noqa: ARG002 - manifests with columns need it
         """The pinned manifest's rows with all their columns, in order: as many rows as `survey` counts.

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from airflow_s3batch.core.errors import ManifestError
+from airflow_s3batch.core.errors import ManifestInvalid
 
 __all__ = ["BLOCK", "gunzipped", "whole_rows"]
 
@@ -41,7 +41,7 @@ async def whole_rows(uri: str, pieces: AsyncGenerator[bytes, None], block: int =
                 yield data[at:cut]
             rest = data[cut:]
             if len(rest) > _ROW_MOST:
-                raise ManifestError(uri, f"a row of over {_ROW_MOST} bytes; is this a CSV file?")
+                raise ManifestInvalid(uri, f"a row of over {_ROW_MOST} bytes; is this a CSV file?")
     if rest:
         yield rest
 
@@ -81,11 +81,11 @@ async def _unpacked(uri: str, pieces: AsyncGenerator[bytes, None]) -> AsyncGener
                 try:
                     content = await asyncio.to_thread(member.decompress, rest, _PIECE)
                 except zlib.error as error:
-                    raise ManifestError(uri, f"the file is no gzip file, or is damaged ({error})") from None
+                    raise ManifestInvalid(uri, f"the file is no gzip file, or is damaged ({error})") from None
                 if content:
                     yield content
                 rest = member.unused_data if member.eof else member.unconsumed_tail
                 if member.eof:
                     member = None
     if member is not None:
-        raise ManifestError(uri, "the file is cut off: its gzip stream has no end")
+        raise ManifestInvalid(uri, "the file is cut off: its gzip stream has no end")

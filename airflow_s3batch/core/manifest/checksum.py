@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from airflow_s3batch.core.errors import ManifestError, printable
+from airflow_s3batch.core.errors import ManifestInvalid, printable
 
 __all__ = ["check_md5", "verified"]
 
@@ -33,4 +33,4 @@ def check_md5(uri: str, found: str, listed: str) -> None:
     """
     if found != listed.lower():
         wrong = f"its MD5 is {found}, not {printable(listed)} as is listed: it is damaged, or was changed since"
-        raise ManifestError(uri, f"{wrong}. Take a newer inventory, or say verify_checksums=False")
+        raise ManifestInvalid(uri, f"{wrong}. Take a newer inventory, or say verify_checksums=False")

@@ -2,7 +2,7 @@
 
 It is cut into row groups or stripes, which are read one after the other, in a thread, and never held as a whole
 where the format allows: Parquet's columns are streams. An offset is ``unit * UNIT + row``, the row counted within
-the row group or stripe, so that a partition can begin inside one: it is then decoded from its begin, some milliseconds.
+the row group or stripe, so that a partition can begin inside one: it is then decoded from its start, some milliseconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import compress
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import ManifestError, S3BatchError, printable
+from airflow_s3batch.core.errors import ManifestInvalid, S3BatchError, printable
 from airflow_s3batch.core.manifest.arrow import arrow
 from airflow_s3batch.core.manifest.checksum import verified
 from airflow_s3batch.core.manifest.data_file import DataFile, Stretch
@@ -151,7 +151,9 @@ class ColumnarFile(DataFile):
                     begin = unit * UNIT + row
                     row += len(batch)
                     if row > UNIT:
-                        raise ManifestError(uri, f"a row group of over {UNIT:,} rows; write the file with smaller ones")
+                        raise ManifestInvalid(
+                            uri, f"a row group of over {UNIT:,} rows; write the file with smaller ones"
+                        )
                     if end is not None and begin >= end:
                         return
                     first = max(0, start - begin)
@@ -183,7 +185,7 @@ class ColumnarFile(DataFile):
             if source.failure is not None:
                 raise source.failure from None
             wrong = f"the file can't be read as {self._format}: {printable(error)}"
-            raise ManifestError(self._found.location.uri, wrong) from None
+            raise ManifestInvalid(self._found.location.uri, wrong) from None
 
 
 class _Units(Protocol):

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_s3batch.core.errors import ManifestError, printable
+from airflow_s3batch.core.errors import ManifestInvalid, printable
 from airflow_s3batch.core.location import is_bucket
 from airflow_s3batch.core.manifest.findings import Findings
 from airflow_s3batch.core.manifest.layout import KEY_MOST, NULL_VERSION, ColumnarLayout
@@ -54,14 +54,14 @@ class ColumnarRows:
         self._versioned: bool | None = None
         for name in filter(None, (self._bucket, self._key, self._version)):
             if not _is_text(schema.field(name).type):
-                raise ManifestError(uri, f"the column {printable(name)} holds {schema.field(name).type}, not text")
+                raise ManifestInvalid(uri, f"the column {printable(name)} holds {schema.field(name).type}, not text")
         for name in self._facts.values():
             if not (_is_text(schema.field(name).type) or _is_number(schema.field(name).type)):
-                raise ManifestError(
+                raise ManifestInvalid(
                     uri, f"the column {printable(name)} holds {schema.field(name).type}, neither text nor numbers"
                 )
         if layout.latest_only and self._version is not None and self._latest is None:
-            raise ManifestError(uri, "latest_only needs the column is_latest, which this inventory lacks")
+            raise ManifestInvalid(uri, "latest_only needs the column is_latest, which this inventory lacks")
 
     def _name(self, names: Sequence[str], field: str, wanted: str | None = None) -> str | None:
         at = column_at(self._uri, names, wanted, field)
@@ -97,7 +97,7 @@ class ColumnarRows:
             spelled = [_QUOTED.sub(_percent_encoded, key) for key in keys]
         made = zip(range(row, row + len(keys)), self._buckets(batch), keys, self._versions(batch), spelled, strict=True)
         entries = list(cast("Iterator[Entry]", map(tuple.__new__, repeat(Entry), made)))
-        return list(map(FactualEntry.of, entries, self._told(batch))) if self._facts else entries
+        return list(map(FactualEntry.of, entries, self._facts_of(batch))) if self._facts else entries
 
     def columns(self, batch: pa.RecordBatch, row: int) -> pa.RecordBatch:
         """The kept rows of a batch with all columns, checked; see `Manifest.batches`.
@@ -185,7 +185,7 @@ class ColumnarRows:
         some = column.unique()
         return [some[0].as_py()] * len(batch) if len(some) == 1 else _texts(column)
 
-    def _told(self, batch: pa.RecordBatch) -> Iterator[dict[str, str]]:
+    def _facts_of(self, batch: pa.RecordBatch) -> Iterator[dict[str, str]]:
         """What the rows say besides, each for itself."""
         columns = [_decimals_or_texts(batch.column(name)) for name in self._facts.values()]
         for row in zip(*columns, strict=True):
@@ -233,8 +233,8 @@ class ColumnarRows:
             raise self._wrong(row + at, f"{printable(name)} is not UTF-8") from None
         return text
 
-    def _wrong(self, row: int, problem: str) -> ManifestError:
-        return ManifestError(self._uri, problem, row=row)
+    def _wrong(self, row: int, problem: str) -> ManifestInvalid:
+        return ManifestInvalid(self._uri, problem, row=row)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -6,21 +6,22 @@ import csv
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import InvalidInput, ManifestError, printable
-from airflow_s3batch.core.location import S3Location, is_template
+from airflow_s3batch.core.errors import InvalidInput, ManifestInvalid, printable
+from airflow_s3batch.core.location import S3Location, arn_of, uri_of
 from airflow_s3batch.core.manifest.base import Manifest, Survey
 from airflow_s3batch.core.manifest.csv_file import CsvFile
 from airflow_s3batch.core.manifest.data_file import batches_of, columns_of, entries_of, survey_of
 from airflow_s3batch.core.manifest.layout import CsvLayout
 from airflow_s3batch.core.manifest.naming import bucket_of_all, check_bucket_or_column, column_at, found_column
-from airflow_s3batch.core.manifest.object import ManifestObject
+from airflow_s3batch.core.manifest.object import ETag, ManifestObject, VersionId
 from airflow_s3batch.core.partition import Partition
+from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.rows import Entry
 from airflow_s3batch.core.values import Flag, Text, known_arguments
 
@@ -64,8 +65,8 @@ class CsvManifest(Manifest):
     bucket: Text | None = None
     key: Text | None = None
     version: Text | None = None
-    etag: Annotated[Text, Field(min_length=1, max_length=1024)] | None = None
-    version_id: Annotated[Text, Field(min_length=1, max_length=2000)] | None = None
+    etag: ETag | None = None
+    version_id: VersionId | None = None
 
     def __init__(
         self,
@@ -149,9 +150,9 @@ class CsvManifest(Manifest):
             version_id=found.version_id,
         )
 
-    async def survey(self, s3: S3Calls) -> Survey:
+    async def survey(self, s3: S3Calls, columns: Sequence[str] = ()) -> Survey:
         """See `Manifest.survey`."""
-        return await survey_of(self.uri, [CsvFile(self._pinned, self._layout)], s3)
+        return await survey_of(self.uri, [await self._file(s3, columns)], s3)
 
     async def find_columns(self, s3: S3Calls, wanted: Sequence[str]) -> tuple[str, ...]:
         """See `Manifest.find_columns`."""
@@ -161,14 +162,13 @@ class CsvManifest(Manifest):
         self, s3: S3Calls, partition: Partition, columns: Sequence[str] = ()
     ) -> AsyncGenerator[list[Entry], None]:
         """See `Manifest.read`."""
-        layout = replace(await self._named_layout(s3), facts=tuple(columns)) if columns else self._layout
-        async with aclosing(entries_of([CsvFile(self._pinned, layout)], s3, partition)) as entries:
+        async with aclosing(entries_of([await self._file(s3, columns)], s3, partition)) as entries:
             async for some in entries:
                 yield some
 
-    async def check(self, s3: S3Calls) -> None:
-        """See `Manifest.check`."""
-        await self._pinned.looked_at(s3)
+    async def pinned_objects(self, s3: S3Calls, partition: Partition) -> Sequence[ManifestObject]:  # noqa: ARG002 - one file
+        """See `Manifest.pinned_objects`."""
+        return [self._pinned]
 
     async def batches(self, s3: S3Calls) -> AsyncIterator[pa.RecordBatch]:
         """See `Manifest.batches`."""
@@ -182,6 +182,10 @@ class CsvManifest(Manifest):
             raise InvalidInput(f"{printable(self.uri)} has to be pinned before it is read")
         return ManifestObject(self.location, self.etag.strip('"'), self.version_id)
 
+    async def _file(self, s3: S3Calls, columns: Sequence[str]) -> CsvFile:
+        layout = replace(await self._named_layout(s3), facts=tuple(columns)) if columns else self._layout
+        return CsvFile(self._pinned, layout)
+
     @property
     def _layout(self) -> CsvLayout:
         return CsvLayout(self.fields or (), bucket_of_all(self.bucket), header=self.header is True)
@@ -194,7 +198,7 @@ class CsvManifest(Manifest):
         names = await self._header(self._pinned, s3)
         if len(names) != len(layout.fields):
             wrong = f"the header names {len(names)} columns instead of {len(layout.fields)}"
-            raise ManifestError(self.uri, f"{wrong} ({','.join(layout.fields)})", row=1)
+            raise ManifestInvalid(self.uri, f"{wrong} ({','.join(layout.fields)})", row=1)
         # A column that has the name of bucket, key or version and isn't it is left out.
         told = (
             name if field == "Ignore" and name not in _NAMES_TAKEN else field
@@ -212,7 +216,7 @@ class CsvManifest(Manifest):
         try:
             return next(csv.reader([row.decode("utf-8-sig").removesuffix("\r")], strict=True), [])
         except (UnicodeDecodeError, csv.Error) as error:
-            raise ManifestError(self.uri, f"the header can't be read ({error})", row=1) from None
+            raise ManifestInvalid(self.uri, f"the header can't be read ({error})", row=1) from None
 
     def _found_in(self, names: Sequence[str]) -> tuple[str, ...]:
         """The fields, by the names in the header."""
@@ -229,7 +233,7 @@ class CsvManifest(Manifest):
 
         A URI that is still a template stands in ObjectArn whole.
         """
-        location: dict[str, Any] = {"ObjectArn": self.uri if is_template(self.uri) else self.location.arn}
+        location: dict[str, Any] = {"ObjectArn": arn_of(self.uri)}
         if self.version_id is not None:
             location["ObjectVersionId"] = self.version_id
         if self.etag is not None:
@@ -252,9 +256,8 @@ class CsvManifest(Manifest):
         spec, location = arguments["Spec"], arguments.get("Location") or {}
         known_arguments(cls.__name__, spec, {"Format", "Fields", "Header", "Bucket", "Key", "VersionId"})
         known_arguments(cls.__name__, location, {"ObjectArn", "ObjectVersionId", "ETag"})
-        arn = location.get("ObjectArn", "")
         return cls(
-            S3Location.from_arn(arn).uri if arn.startswith("arn:") else arn,
+            uri_of(location.get("ObjectArn", "")),
             fields=spec.get("Fields", None if spec.get("Header") else ()),
             header=spec.get("Header", False),
             bucket=spec.get("Bucket"),

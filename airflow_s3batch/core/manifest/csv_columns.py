@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from airflow_s3batch.core.errors import ManifestError, printable
+from airflow_s3batch.core.errors import ManifestInvalid, printable
 from airflow_s3batch.core.manifest.csv_rows import CsvRows
 from airflow_s3batch.core.manifest.layout import NULL_VERSION, CsvLayout
 
@@ -56,13 +56,13 @@ class CsvColumns:
         try:
             table = csv.read_csv(pa.BufferReader(block), self._reading, self._parsing, self._converting)
         except pa.ArrowInvalid as error:
-            raise ManifestError(self._uri, f"rows can't be read as columns: {printable(error)}") from None
+            raise ManifestInvalid(self._uri, f"rows can't be read as columns: {printable(error)}") from None
         batch = table.combine_chunks().to_batches()[0]
         if checked.kept is not None:
             batch = batch.filter(pa.array(checked.kept))
-        return self._told(batch)
+        return self._typed_columns(batch)
 
-    def _told(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _typed_columns(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         told = {}
         if self._layout.bucket is not None:
             told["bucket"] = pa.repeat(pa.scalar(self._layout.bucket), len(batch))
@@ -103,4 +103,4 @@ def _converted(uri: str, field: str, column: pa.StringArray) -> pa.Array:
     try:
         return column.cast(pa.int64() if number else pa.timestamp("ms", "UTC"))
     except pa.ArrowInvalid as error:
-        raise ManifestError(uri, f"{field} can't be read: {printable(error)}") from None
+        raise ManifestInvalid(uri, f"{field} can't be read: {printable(error)}") from None

@@ -7,14 +7,18 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from airflow_s3batch.core.errors import ManifestError, printable
+from airflow_s3batch.core.errors import ManifestInvalid, printable
 from airflow_s3batch.core.location import is_bucket
 from airflow_s3batch.core.manifest.layout import KEY_MOST, NULL_VERSION, CsvLayout
-from airflow_s3batch.core.manifest.naming import columns_at
+from airflow_s3batch.core.manifest.naming import columns_at, instead_of_commas
 
 __all__ = ["ExactRow", "ExactRows"]
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_URI, _ARN = "s3://", "arn:aws:s3:::"
+_ZIP = "PK\x03\x04"
+_SHOWN = 80
+"""Characters of a row, in errors."""
 
 
 class ExactRow(NamedTuple):
@@ -63,6 +67,8 @@ class ExactRows:
         """
         if row == 1 and line.startswith("\ufeff"):
             raise self._wrong(1, "the file begins with a byte order mark (BOM); save it as UTF-8 without one")
+        if row == 1 and line.startswith(_ZIP):
+            raise self._zipped()
         columns = self._split(line, row)
         if row == 1 and not self._layout.header and self._is_header(columns):
             way_out = "a manifest has none, remove it, or say header=True"
@@ -79,20 +85,25 @@ class ExactRows:
         key = columns[self.key]
         bucket = columns[self.bucket] if self.bucket is not None else self._layout.bucket or ""
         if not is_bucket(bucket):
-            wrong = f"{printable(repr(bucket))} is not a bucket's name" if bucket else "the bucket is empty"
-            raise self._wrong(row, wrong)
+            wrong = f"{printable(repr(bucket))} is not a bucket's name{_apart(bucket)}"
+            raise self._wrong(row, wrong if bucket else "the bucket is empty")
         version = self._version(columns, row)
         latest, marker = ("" if at is None else columns[at] for at in (self.latest, self.marker))
         facts = tuple(columns[at] for at in self.facts.values())
         return ExactRow(bucket, self._decoded(key, row), version or None, key, latest, marker, facts)
 
-    def not_text(self, block: bytes, row: int, reason: str) -> ManifestError:
+    def not_text(self, block: bytes, row: int, reason: str) -> ManifestInvalid:
         """What is wrong with row number `row`, with which the block begins, and which isn't UTF-8."""
         if row == 1 and block.startswith(b"\x1f\x8b"):
             return self._wrong(1, "the file is compressed twice (gzip in gzip)")
+        if row == 1 and block.startswith(_ZIP.encode()):
+            return self._zipped()
         if row == 1 and block.startswith((b"\xff\xfe", b"\xfe\xff")):
             return self._wrong(1, "the file is UTF-16; save it as UTF-8 without a byte order mark (BOM)")
         return self._wrong(row, f"not UTF-8 ({reason}); keys are written percent-encoded or in UTF-8")
+
+    def _zipped(self) -> ManifestInvalid:
+        return self._wrong(1, "the file is a ZIP archive; unpack it, or pack it with gzip")
 
     def _is_header(self, columns: list[str]) -> bool:
         return all(
@@ -125,9 +136,12 @@ class ExactRows:
         else:
             columns = self._split_quoted(line, row)
         if len(columns) != len(self._fields):
-            hint = "; a comma in a key is written %2C" if len(columns) > len(self._fields) else ""
+            way_out = _apart(line) or instead_of_commas(columns)
+            if not way_out and len(columns) > len(self._fields):
+                way_out = "; a comma in a key is written %2C"
             wrong = f"Unexpected number of task fields: {len(columns)} instead of {len(self._fields)}"
-            raise self._wrong(row, f"{wrong} ({','.join(self._fields)}){hint}")
+            shown = f"({','.join(self._fields)}) in {printable(repr(line), _SHOWN)}"
+            raise self._wrong(row, f"{wrong} {shown}{way_out}")
         return columns
 
     def _split_quoted(self, line: str, row: int) -> list[str]:
@@ -152,5 +166,15 @@ class ExactRows:
             wrong = f"key {printable(repr(key))} is not UTF-8 once its percent-encoding is undone"
             raise self._wrong(row, wrong) from None
 
-    def _wrong(self, row: int, problem: str) -> ManifestError:
-        return ManifestError(self._uri, problem, row=row)
+    def _wrong(self, row: int, problem: str) -> ManifestInvalid:
+        return ManifestInvalid(self._uri, problem, row=row)
+
+
+def _apart(text: str) -> str:
+    """How to write down what somebody has written as a URI or an ARN: the end of an error, empty where it is none."""
+    if not text.startswith((_URI, _ARN)):
+        return ""
+    bucket, _, key = text.removeprefix(_URI).removeprefix(_ARN).partition("/")
+    if not key:
+        return f"; write {printable(bucket, _SHOWN)}"
+    return f"; bucket and key are two columns: write {printable(f'{bucket},{key}', _SHOWN)}"

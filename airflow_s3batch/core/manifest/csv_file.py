@@ -8,7 +8,7 @@ from itertools import accumulate, compress
 from typing import TYPE_CHECKING
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import ManifestError
+from airflow_s3batch.core.errors import ManifestInvalid
 from airflow_s3batch.core.manifest.arrow import arrow
 from airflow_s3batch.core.manifest.blocks import BLOCK, gunzipped, whole_rows
 from airflow_s3batch.core.manifest.checksum import verified
@@ -16,7 +16,7 @@ from airflow_s3batch.core.manifest.csv_rows import Checked, CsvRows
 from airflow_s3batch.core.manifest.data_file import DataFile, Stretch
 from airflow_s3batch.core.manifest.findings import Findings
 from airflow_s3batch.core.manifest.layout import CsvLayout
-from airflow_s3batch.core.manifest.object import ManifestObject
+from airflow_s3batch.core.manifest.object import PIECE, ManifestObject
 from airflow_s3batch.core.rows import Entry
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ __all__ = ["CsvFile"]
 
 _BATCH = 1024 * 1024
 """Bytes of rows that make a batch of columns."""
+_RUN_PIECE = 256 * 1024
+"""Bytes that a GET of a partition's run asks for: some thousand rows, for a worker that holds no more than it needs."""
 
 
 class CsvFile(DataFile):
@@ -62,7 +64,7 @@ class CsvFile(DataFile):
     async def entries(self, s3: S3Calls, start: int, end: int | None, row: int) -> AsyncGenerator[list[Entry], None]:
         """See `DataFile.entries`."""
         reader = CsvRows(self._uri, self._layout)
-        async with aclosing(self._blocks(s3, start, end, BLOCK)) as blocks:
+        async with aclosing(self._blocks(s3, start, end, BLOCK, piece_bytes=_RUN_PIECE)) as blocks:
             async for _, block in blocks:
                 entries = reader.entries(block, row)
                 row += len(entries)
@@ -84,17 +86,23 @@ class CsvFile(DataFile):
         async with aclosing(whole_rows(self._uri, self._text(found, s3, 0, None))) as blocks:
             async for block in blocks:
                 return block.partition(b"\n")[0]
-        raise ManifestError(self._uri, "the manifest is empty: it lists no object")
+        raise ManifestInvalid(self._uri, "the manifest is empty: it lists no object")
 
     async def _blocks(
-        self, s3: S3Calls, start: int, end: int | None, size: int, *, checksum: bool = False
+        self,
+        s3: S3Calls,
+        start: int,
+        end: int | None,
+        size: int,
+        *,
+        checksum: bool = False,
+        piece_bytes: int = PIECE,
     ) -> AsyncGenerator[tuple[int, bytes], None]:
         """The text from start to end in blocks of whole rows, each with its offset; without the header."""
         found = self._found if self._found.gzipped else await self._found.looked_at(s3)
         at = start
-        async with aclosing(
-            whole_rows(self._uri, self._text(found, s3, start, end, checksum=checksum), size)
-        ) as blocks:
+        text_pieces = self._text(found, s3, start, end, checksum=checksum, piece_bytes=piece_bytes)
+        async with aclosing(whole_rows(self._uri, text_pieces, size)) as blocks:
             async for block in blocks:
                 text = block
                 if self._layout.header and at == 0:
@@ -104,10 +112,19 @@ class CsvFile(DataFile):
                 at += len(text)
 
     def _text(
-        self, found: ManifestObject, s3: S3Calls, start: int, end: int | None, *, checksum: bool = False
+        self,
+        found: ManifestObject,
+        s3: S3Calls,
+        start: int,
+        end: int | None,
+        *,
+        checksum: bool = False,
+        piece_bytes: int = PIECE,
     ) -> AsyncGenerator[bytes, None]:
         stop = found.size if found.gzipped or end is None else end
-        pieces = found.ranges(s3, 0 if found.gzipped else start, stop)
+        # Of a gzip file all that comes before has to be read as well.
+        size = PIECE if found.gzipped else piece_bytes
+        pieces = found.ranges(s3, 0 if found.gzipped else start, stop, piece_bytes=size)
         if checksum and self._md5 is not None:
             pieces = verified(self._uri, pieces, self._md5)
         return gunzipped(self._uri, pieces, start, end) if found.gzipped else pieces

@@ -12,20 +12,23 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import ManifestError, printable
+from airflow_s3batch.core.errors import ManifestInvalid, printable
 from airflow_s3batch.core.manifest.base import Survey
 from airflow_s3batch.core.manifest.findings import BUCKETS_MOST, Findings
 from airflow_s3batch.core.manifest.naming import columns_at
 from airflow_s3batch.core.partition import Marks, Partition
 from airflow_s3batch.core.rows import Entry
+from airflow_s3batch.core.wording import first_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FILE", "DataFile", "Stretch", "batches_of", "columns_of", "entries_of", "survey_of"]
+__all__ = ["FILE", "DataFile", "Stretch", "batches_of", "columns_of", "entries_of", "files_of", "survey_of"]
+
+T = TypeVar("T")
 
 FILE = 1 << 48
 """How far apart the positions of two files are."""
@@ -92,14 +95,14 @@ async def survey_of(uri: str, files: Sequence[DataFile], s3: S3Calls) -> Survey:
             row += stretch.rows
             position = base + stretch.end
     if row == 1:
-        raise ManifestError(uri, " ".join(("the manifest lists no object", *findings.warnings)))
+        raise ManifestInvalid(uri, " ".join(("the manifest lists no object", *findings.warnings)))
     if (mixed := findings.mixed_versions) is not None:
         with_versions, without = map(printable, mixed)
         wrong = f"rows of {with_versions} have version IDs, and rows of {without} have none"
-        raise ManifestError(uri, f"{wrong}; give all files a column of them, or make two jobs")
+        raise ManifestInvalid(uri, f"{wrong}; give all files a column of them, or make two jobs")
     if len(findings.buckets) > BUCKETS_MOST:
         wrong = f"it names more than {BUCKETS_MOST:,} buckets, and each is looked at before the job; divide it"
-        raise ManifestError(uri, wrong)
+        raise ManifestInvalid(uri, wrong)
     return Survey(row - 1, marks.ended(row, position), findings.buckets, findings.warnings)
 
 
@@ -163,19 +166,26 @@ async def columns_of(uri: str, files: Sequence[DataFile], s3: S3Calls, wanted: S
     names = await files[0].names(s3)
     found = columns_at(uri, names, wanted)
     if not found:
-        raise ManifestError(uri, f"its columns are {_listed(names)}; there is none of {_listed(wanted)}")
+        there = first_of(names, _SHOWN)
+        wrong = f"its columns are {there}; there is none of {first_of(wanted, _SHOWN)}"
+        way_out = "take a manifest with such a column: an inventory, or a table or CSV file whose header names it"
+        raise ManifestInvalid(uri, f"{wrong}; {way_out}")
     return tuple(found)
+
+
+def files_of(files: Sequence[T], partition: Partition) -> Sequence[T]:
+    """Those of a manifest's files that hold rows of the partition."""
+    (first, _), (last, end) = divmod(partition.start, FILE), divmod(partition.end, FILE)
+    return files[first : last + (end > 0)]
 
 
 async def entries_of(files: Sequence[DataFile], s3: S3Calls, partition: Partition) -> AsyncGenerator[list[Entry], None]:
     """A partition's entries; see `Manifest.read`."""
     row = partition.first_row
     (first, start), (last, end) = divmod(partition.start, FILE), divmod(partition.end, FILE)
-    for number in range(first, last + 1):
-        if number == last and end == 0:
-            return
+    for number, file in enumerate(files_of(files, partition), first):
         begin = start if number == first else 0
-        async with aclosing(files[number].entries(s3, begin, end if number == last else None, row)) as entries:
+        async with aclosing(file.entries(s3, begin, end if number == last else None, row)) as entries:
             async for some in entries:
                 row += len(some)
                 yield some
@@ -187,10 +197,6 @@ async def batches_of(files: Sequence[DataFile], s3: S3Calls) -> AsyncGenerator[p
         async with aclosing(file.batches(s3)) as batches:
             async for batch in batches:
                 yield batch
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(printable, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
 
 
 def _based(base: int, stretch: Stretch) -> Callable[[int, int], Sequence[int]]:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import InvalidInput, ManifestError, S3Error, printable
+from airflow_s3batch.core.errors import InvalidInput, ManifestError, ManifestInvalid, S3Error, printable
 from airflow_s3batch.core.location import S3Location, check_bucket
 from airflow_s3batch.core.manifest.checksum import check_md5
+from airflow_s3batch.core.pages import list_pages
 
 __all__ = ["Delivery", "ListedFile", "check_delivery", "newest_delivery"]
 
@@ -53,22 +54,22 @@ class Delivery(NamedTuple):
             return cls._read(location, json.loads(document))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             wrong = f"it is no manifest.json of S3 Inventory ({printable(f'{type(error).__name__}: {error}')})"
-            raise ManifestError(location.uri, wrong) from None
+            raise ManifestInvalid(location.uri, wrong) from None
 
     @classmethod
     def _read(cls, location: S3Location, told: dict[str, Any]) -> Delivery:
         file_format = told["fileFormat"]
         if file_format not in _FORMATS:
             wrong = f"its fileFormat is {printable(repr(file_format))}; known are {', '.join(_FORMATS)}"
-            raise ManifestError(location.uri, wrong)
+            raise ManifestInvalid(location.uri, wrong)
         fields = tuple(name.strip() for name in told["fileSchema"].split(",")) if file_format == "CSV" else ()
         for name in ("Bucket", "Key") if file_format == "CSV" else ():
             if fields.count(name) != 1:
-                raise ManifestError(location.uri, f"Required fields are missing in the schema: {name}")
+                raise ManifestInvalid(location.uri, f"Required fields are missing in the schema: {name}")
         bucket = _bucket(told["destinationBucket"])
         files = tuple(file for file in (_listed(bucket, file) for file in told["files"]) if file.size)
         if not files:
-            raise ManifestError(location.uri, "the inventory lists no file, and so no object")
+            raise ManifestInvalid(location.uri, "the inventory lists no file, and so no object")
         return cls(file_format, fields, files)
 
 
@@ -113,17 +114,12 @@ async def newest_delivery(s3: S3Calls, configuration: S3Location) -> S3Location:
     """
     found: dict[str, set[str]] = {}
     # Deliveries are in folders named by their time, data files in others: those aren't listed.
-    page: dict[str, Any] = {"Bucket": configuration.bucket, "Prefix": f"{configuration.key}2"}
-    while True:
-        try:
-            got = await s3.call("ListObjectsV2", **page)
-        except S3Error as error:
-            wrong = f"the inventory's deliveries can't be listed: {printable(error.code)}: {printable(error.message)}"
-            raise ManifestError(configuration.uri, wrong, code=error.code) from error
-        _note(found, [one["Key"].removeprefix(configuration.key) for one in got.get("Contents", ())])
-        if not got.get("IsTruncated"):
-            break
-        page["ContinuationToken"] = got["NextContinuationToken"]
+    try:
+        async for page in list_pages(s3, Bucket=configuration.bucket, Prefix=f"{configuration.key}2"):
+            _note(found, [one["Key"].removeprefix(configuration.key) for one in page.get("Contents", ())])
+    except S3Error as error:
+        wrong = f"the inventory's deliveries can't be listed: {printable(error.code)}: {printable(error.message)}"
+        raise ManifestError(configuration.uri, wrong, code=error.code) from error
     complete = [folder for folder, parts in found.items() if parts == {"json", "checksum"}]
     if not complete:
         wrong = "no complete delivery of an inventory is in this folder; write s3://…/source-bucket/config-ID/"

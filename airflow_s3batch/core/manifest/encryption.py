@@ -12,7 +12,7 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from airflow_s3batch.core.errors import InvalidInput, printable
-from airflow_s3batch.core.location import is_template
+from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.values import Flag, Text, Value, known_arguments, one_of
 
 __all__ = ["EncryptionFilter", "encryption_filters", "encryption_of"]

@@ -8,16 +8,17 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, field_validator
 from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import InvalidInput, ManifestError, ReportError, printable
-from airflow_s3batch.core.location import S3Location, is_template
+from airflow_s3batch.core.errors import InvalidInput, ManifestError, ManifestInvalid, ReportError, printable
+from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.manifest.base import Manifest
 from airflow_s3batch.core.manifest.generated import GeneratedManifest
-from airflow_s3batch.core.manifest.object import ManifestObject
+from airflow_s3batch.core.manifest.object import ETag, ManifestObject
 from airflow_s3batch.core.manifest.written import ManifestWriter, encoded
+from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.reported import read_report, report_place
 from airflow_s3batch.core.rows import Entry, Outcome
 from airflow_s3batch.core.values import Flag, Text, known_arguments
@@ -49,8 +50,7 @@ class FailedObjects(GeneratedManifest):
 
     report: Text
     codes: Annotated[tuple[Text, ...], BeforeValidator(_several)] = ()
-    etag: Annotated[Text, Field(min_length=1, max_length=1024)] | None = None
-
+    etag: ETag | None = None
     plus_is_space: Flag = False
 
     def __init__(
@@ -66,8 +66,11 @@ class FailedObjects(GeneratedManifest):
     @field_validator("report")
     @classmethod
     def _check_report(cls, report: str) -> str:
-        if not is_template(report) and not S3Location.parse(report).key:
+        if is_template(report):
+            return report
+        if not S3Location.parse(report).key:
             raise InvalidInput(f"{printable(repr(report))} names no report; write s3://…/job-…/manifest.json")
+        report_place(report)
         return report
 
     async def pin(self, s3: S3Calls) -> Self:
@@ -82,14 +85,14 @@ class FailedObjects(GeneratedManifest):
         async with aclosing(self._failed(s3, seen)) as failed:
             first = await anext(failed, None)
             if first is None:
-                raise ManifestError(self.report, self._nothing(seen))
+                raise ManifestInvalid(self.report, self._nothing(seen))
             versioned = first.version is not None
             fields = ("Bucket", "Key", "VersionId") if versioned else ("Bucket", "Key")
             async with ManifestWriter(s3, place, fields, now, asked=self._asked, of="failed objects") as writer:
                 some = [first]
                 async for entry in failed:
                     if (entry.version is not None) is not versioned:
-                        raise ManifestError(self.report, _mixed(entry))
+                        raise ManifestInvalid(self.report, _mixed(entry))
                     some.append(entry)
                     if len(some) >= _SOME:
                         await writer.add(_rows(some, versioned=versioned))

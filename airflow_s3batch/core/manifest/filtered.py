@@ -13,7 +13,7 @@ from pydantic import field_validator
 from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import InvalidInput, ManifestError, printable
+from airflow_s3batch.core.errors import InvalidInput, ManifestInvalid, printable
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.manifest.base import Manifest
 from airflow_s3batch.core.manifest.generated import GeneratedManifest
@@ -127,9 +127,9 @@ class _Columns:
         """
         if list(batch.schema.names) != self._all:
             here, there = ", ".join(map(printable, batch.schema.names)), ", ".join(map(printable, self._all))
-            raise ManifestError(self._uri, f"its files have different columns: {there}; but also {here}")
+            raise ManifestInvalid(self._uri, f"its files have different columns: {there}; but also {here}")
         if _versions(batch) != (batch.num_rows if self._versioned else 0):
-            raise ManifestError(self._uri, "some rows have a version ID and others have none; give all one, or none")
+            raise ManifestInvalid(self._uri, "some rows have a version ID and others have none; give all one, or none")
 
 
 def _versions(batch: pa.RecordBatch) -> int:

@@ -40,7 +40,7 @@ class GeneratedManifest(Manifest):
         """See `Manifest.pin`: the question as it is."""
         return self
 
-    async def survey(self, s3: S3Calls) -> Survey:  # noqa: ARG002
+    async def survey(self, s3: S3Calls, columns: Sequence[str] = ()) -> Survey:  # noqa: ARG002
         """It can't be read until it is resolved."""
         self._unresolved()
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_s3batch.core.errors import InvalidInput
-from airflow_s3batch.core.location import S3Location, is_template
+from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.values import as_create_job_takes, known_arguments
 
 __all__ = ["fields_of", "generator_of"]
@@ -46,18 +47,18 @@ def generator_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     """AWS's JSON for the fields of `ListObjects`; what is as it is by default is left out."""
     arns = [bucket if is_template(bucket) else S3Location(bucket, "").arn for bucket in fields["bucket"]]
     source: dict[str, Any] = {"SourceBucket": arns[0]} if len(arns) == 1 else {"SourceBuckets": arns}
-    chosen = _told(_FILTERS, fields)
-    if constraint := _told(_CONSTRAINTS, fields):
+    chosen = _members_told(_FILTERS, fields)
+    if constraint := _members_told(_CONSTRAINTS, fields):
         chosen["KeyNameConstraint"] = constraint
     if fields["encryption"]:
         chosen["MatchAnyObjectEncryption"] = [one.to_aws() for one in fields["encryption"]]
     if fields["tags"]:
         chosen["MatchAllTags"] = [{"Key": key, "Value": value} for key, value in fields["tags"].items()]
-    options = {"EnableManifestOutput": True, **_told(_OPTIONS, fields)}
+    options = {"EnableManifestOutput": True, **_members_told(_OPTIONS, fields)}
     return {**source, **options, **({"Filter": chosen} if chosen else {})}
 
 
-def _told(names: Mapping[str, str], fields: Mapping[str, Any]) -> dict[str, Any]:
+def _members_told(names: Mapping[str, str], fields: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: fields[field] for name, field in names.items()}
     return {
         name: list(value) if isinstance(value, tuple) else value

@@ -5,11 +5,11 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_s3batch.core.at_once import each
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import S3Error
 from airflow_s3batch.core.manifest.encryption import EncryptionFilter
@@ -54,19 +54,7 @@ class Inspection:
         Raises:
             S3Error: an object can't be asked.
         """
-        places = asyncio.Semaphore(_AT_ONCE)
-
-        async def ask(item: Mapping[str, Any]) -> bool:
-            async with places:
-                return await self._passes(item, _Asked(item, bucket, s3))
-
-        asked = [asyncio.create_task(ask(item)) for item in items]
-        try:
-            passes = await asyncio.gather(*asked)
-        finally:
-            for one in asked:
-                one.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+        passes = await each(lambda item: self._passes(item, _Asked(item, bucket, s3)), items, at_once=_AT_ONCE)
         return [item for item, passed in zip(items, passes, strict=True) if passed]
 
     async def _passes(self, item: Mapping[str, Any], asked: _Asked) -> bool:

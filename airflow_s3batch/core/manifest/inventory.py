@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 from typing_extensions import Self
 
+from airflow_s3batch.core.at_once import each
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import InvalidInput, ManifestError, printable
-from airflow_s3batch.core.location import S3Location, is_template
+from airflow_s3batch.core.errors import InvalidInput, ManifestInvalid, printable
+from airflow_s3batch.core.location import S3Location, arn_of, uri_of
 from airflow_s3batch.core.manifest.base import Manifest, Survey
 from airflow_s3batch.core.manifest.columnar_file import ColumnarFile
 from airflow_s3batch.core.manifest.csv_file import CsvFile
-from airflow_s3batch.core.manifest.data_file import DataFile, batches_of, columns_of, entries_of, survey_of
+from airflow_s3batch.core.manifest.data_file import DataFile, batches_of, columns_of, entries_of, files_of, survey_of
 from airflow_s3batch.core.manifest.delivery import Delivery, ListedFile, check_delivery, newest_delivery
 from airflow_s3batch.core.manifest.layout import ColumnarLayout, CsvLayout
-from airflow_s3batch.core.manifest.object import ManifestObject
+from airflow_s3batch.core.manifest.object import ETag, ManifestObject, VersionId
 from airflow_s3batch.core.partition import Partition
+from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.rows import Entry
 from airflow_s3batch.core.values import Flag, Text, known_arguments
 
@@ -62,8 +63,8 @@ class InventoryManifest(Manifest):
     """AWS's name for it, whose jobs take CSV alone; manifest.json tells the files' format."""
 
     uri: Text
-    etag: Annotated[Text, Field(min_length=1, max_length=1024)] | None = None
-    version_id: Annotated[Text, Field(min_length=1, max_length=2000)] | None = None
+    etag: ETag | None = None
+    version_id: VersionId | None = None
     latest_only: Flag = False
     include_delete_markers: Flag = False
     verify_checksums: Flag = True
@@ -129,9 +130,9 @@ class InventoryManifest(Manifest):
         newest = await newest_delivery(s3, self.location)
         return await self.model_copy(update={"uri": newest.uri}).pin(s3)
 
-    async def survey(self, s3: S3Calls) -> Survey:
+    async def survey(self, s3: S3Calls, columns: Sequence[str] = ()) -> Survey:
         """See `Manifest.survey`."""
-        return await survey_of(self.uri, await self._files(s3), s3)
+        return await survey_of(self.uri, await self._files(s3, columns), s3)
 
     async def find_columns(self, s3: S3Calls, wanted: Sequence[str]) -> tuple[str, ...]:
         """See `Manifest.find_columns`."""
@@ -145,9 +146,11 @@ class InventoryManifest(Manifest):
             async for some in entries:
                 yield some
 
-    async def check(self, s3: S3Calls) -> None:
-        """See `Manifest.check`: a look at manifest.json."""
-        await ManifestObject(self.location, (self.etag or "").strip('"'), self.version_id).looked_at(s3)
+    async def pinned_objects(self, s3: S3Calls, partition: Partition) -> Sequence[ManifestObject]:
+        """See `Manifest.pinned_objects`: manifest.json, and the partition's data files."""
+        delivery = await self._delivery(s3)
+        files = files_of(list(enumerate(delivery.files)), partition)
+        return [self._pinned, *(self._data_object(number, file) for number, file in files)]
 
     async def batches(self, s3: S3Calls) -> AsyncIterator[pa.RecordBatch]:
         """See `Manifest.batches`."""
@@ -161,26 +164,18 @@ class InventoryManifest(Manifest):
         A file's ETag is its MD5 unless it was uploaded in parts or is encrypted by KMS, and needs no note then.
         """
         if self.file_etags and len(self.file_etags) != len(files):
-            raise ManifestError(self.uri, f"it lists {len(files)} files, and file_etags has {len(self.file_etags)}")
-        places = asyncio.Semaphore(_AT_ONCE)
+            raise ManifestInvalid(self.uri, f"it lists {len(files)} files, and file_etags has {len(self.file_etags)}")
 
         async def look(number: int) -> str:
             file = files[number]
-            async with places:
-                found = await ManifestObject.find(s3, file.location, self._file_etag(number, file), None)
+            found = await ManifestObject.find(s3, file.location, self._file_etag(number, file), None)
             if found.size != file.size:
-                raise ManifestError(
+                raise ManifestInvalid(
                     file.location.uri, f"it has {found.size:,} bytes where manifest.json says {file.size:,}"
                 )
             return "" if found.etag == file.md5 else found.etag
 
-        looks = [asyncio.ensure_future(look(number)) for number in range(len(files))]
-        try:
-            etags = await asyncio.gather(*looks)
-        finally:
-            for one in looks:
-                one.cancel()
-            await asyncio.gather(*looks, return_exceptions=True)
+        etags = await each(look, range(len(files)), at_once=_AT_ONCE)
         return tuple(etags) if any(etags) else ()
 
     def _file_etag(self, number: int, file: ListedFile) -> str | None:
@@ -189,23 +184,32 @@ class InventoryManifest(Manifest):
             return self.file_etags[number] or file.md5
         return None
 
-    async def _files(self, s3: S3Calls, columns: Sequence[str] = ()) -> list[DataFile]:
+    @property
+    def _pinned(self) -> ManifestObject:
         if self.etag is None:
             raise InvalidInput(f"{printable(self.uri)} has to be pinned before it is read")
-        pinned = ManifestObject(self.location, self.etag.strip('"'), self.version_id)
-        delivery = Delivery.parse(self.location, await _document(await pinned.looked_at(s3), s3))
+        return ManifestObject(self.location, self.etag.strip('"'), self.version_id)
+
+    async def _delivery(self, s3: S3Calls) -> Delivery:
+        return Delivery.parse(self.location, await _document(await self._pinned.looked_at(s3), s3))
+
+    def _data_object(self, number: int, file: ListedFile) -> ManifestObject:
+        etag = self._file_etag(number, file) or file.md5
+        return ManifestObject(file.location, etag, size=file.size, gzipped=file.location.key.endswith(".gz"))
+
+    async def _files(self, s3: S3Calls, columns: Sequence[str] = ()) -> list[DataFile]:
+        delivery = await self._delivery(s3)
         return [self._file(delivery, number, file, tuple(columns)) for number, file in enumerate(delivery.files)]
 
     def _file(self, delivery: Delivery, number: int, file: ListedFile, facts: tuple[str, ...]) -> DataFile:
-        etag = self._file_etag(number, file) or file.md5
-        found = ManifestObject(file.location, etag, size=file.size, gzipped=file.location.key.endswith(".gz"))
+        found = self._data_object(number, file)
         md5 = file.md5 if self.verify_checksums else None
         latest_only, markers = self.latest_only is True, self.include_delete_markers is True
         if delivery.file_format != "CSV":
             columns = ColumnarLayout(inventory=True, latest_only=latest_only, delete_markers=markers, facts=facts)
             return ColumnarFile(found, columns, delivery.file_format, md5=md5)
         if latest_only and "VersionId" in delivery.fields and "IsLatest" not in delivery.fields:
-            raise ManifestError(self.uri, "latest_only needs the field IsLatest, which this inventory lacks")
+            raise ManifestInvalid(self.uri, "latest_only needs the field IsLatest, which this inventory lacks")
         layout = CsvLayout(
             delivery.fields, inventory=True, latest_only=latest_only, delete_markers=markers, facts=facts
         )
@@ -223,7 +227,7 @@ class InventoryManifest(Manifest):
             spec["IncludeDeleteMarkers"] = self.include_delete_markers
         if self.verify_checksums is not True:
             spec["VerifyChecksums"] = self.verify_checksums
-        location: dict[str, Any] = {"ObjectArn": self.uri if is_template(self.uri) else self.location.arn}
+        location: dict[str, Any] = {"ObjectArn": arn_of(self.uri)}
         if self.version_id is not None:
             location["ObjectVersionId"] = self.version_id
         if self.etag is not None:
@@ -239,9 +243,8 @@ class InventoryManifest(Manifest):
         spec, location = arguments["Spec"], arguments.get("Location") or {}
         known_arguments(cls.__name__, spec, {"Format", "LatestOnly", "IncludeDeleteMarkers", "VerifyChecksums"})
         known_arguments(cls.__name__, location, {"ObjectArn", "ObjectVersionId", "ETag", "FileETags"})
-        arn = location.get("ObjectArn", "")
         return cls(
-            S3Location.from_arn(arn).uri if arn.startswith("arn:") else arn,
+            uri_of(location.get("ObjectArn", "")),
             etag=location.get("ETag"),
             version_id=location.get("ObjectVersionId"),
             latest_only=spec.get("LatestOnly", False),
@@ -254,5 +257,5 @@ class InventoryManifest(Manifest):
 async def _document(found: ManifestObject, s3: S3Calls) -> bytes:
     """The bytes of a manifest.json."""
     if found.size > _DOCUMENT_MOST:
-        raise ManifestError(found.location.uri, f"it has {found.size:,} bytes, which is too much for a manifest.json")
+        raise ManifestInvalid(found.location.uri, f"it has {found.size:,} bytes, which is too much for a manifest.json")
     return await found.whole(s3)

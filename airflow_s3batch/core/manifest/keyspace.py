@@ -107,7 +107,7 @@ class KeySpace:
 
         Raises:
             S3Error: the bucket can't be listed.
-            ManifestError: it is not listed in the order of its keys.
+            ManifestError: there is no such bucket, or it is not listed in the order of its keys.
         """
         self._waiting.extend(_Span(prefix, "", None) for prefix in _apart(prefixes or [""]))
         self._fill()
@@ -154,11 +154,8 @@ class KeySpace:
             start, unsplit = page.following, unsplit + 1
             if keys and self._idle > 0 and unsplit >= patience:
                 kept = await self._kept(span, keys)
-                patience, unsplit = (
-                    2 * patience if kept is span else 1,
-                    0,
-                )  # where nothing can be cut, it rarely can soon
-                span = kept
+                patience = 2 * patience if kept is span else 1  # where nothing can be cut, it rarely can soon
+                span, unsplit = kept, 0
 
     @property
     def _idle(self) -> int:

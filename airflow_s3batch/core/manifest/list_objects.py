@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -13,7 +12,7 @@ from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, printable
-from airflow_s3batch.core.location import S3Location, check_account, check_bucket, is_template
+from airflow_s3batch.core.location import S3Location, check_account, check_bucket
 from airflow_s3batch.core.manifest.base import Manifest
 from airflow_s3batch.core.manifest.encryption import EncryptionFilter, encryption_filters
 from airflow_s3batch.core.manifest.generated import GeneratedManifest
@@ -27,7 +26,8 @@ from airflow_s3batch.core.manifest.output import output_of
 from airflow_s3batch.core.manifest.replication import ReplicationRules
 from airflow_s3batch.core.manifest.wanted import Wanted, heads, regex_pattern
 from airflow_s3batch.core.manifest.written import ManifestWriter, encoded, moment
-from airflow_s3batch.core.values import Flag, Moment, Text, WholeNumber, one_of
+from airflow_s3batch.core.rendering import is_template
+from airflow_s3batch.core.values import Flag, Moment, Text, WholeNumber, as_datetime, one_of
 
 __all__ = ["ListObjects"]
 
@@ -311,7 +311,7 @@ def _as_written(one: object) -> object:
 
 
 def _time(given: str | None) -> datetime | None:
-    return None if given is None else datetime.fromisoformat(re.sub("Z$", "+00:00", given))
+    return None if given is None else as_datetime(given)
 
 
 def _number(given: int | str | None) -> int | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_s3batch.core.errors import InvalidInput, ManifestError, printable
-from airflow_s3batch.core.location import S3Location, is_template
+from airflow_s3batch.core.errors import InvalidInput, ManifestInvalid, printable
+from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.rendering import is_template
+from airflow_s3batch.core.wording import first_of
 
-__all__ = ["bucket_of_all", "check_bucket_or_column", "column_at", "columns_at", "found_column"]
+__all__ = ["bucket_of_all", "check_bucket_or_column", "column_at", "columns_at", "found_column", "instead_of_commas"]
 
 _SHOWN = 20
+_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
+"""What other programs put between columns, and its name."""
 
 
 def bucket_of_all(bucket: str | None) -> str | None:
@@ -69,9 +73,15 @@ def columns_at(uri: str, names: Sequence[str], wanted: Sequence[str]) -> dict[st
     return {name: at for name, at in found.items() if at is not None}
 
 
-def _unclear(uri: str, names: Sequence[str], wanted: str, problem: str) -> ManifestError:
-    shown = ", ".join(map(printable, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
-    return ManifestError(uri, f"{problem} named {printable(wanted)}; the columns are {shown}")
+def _unclear(uri: str, names: Sequence[str], wanted: str, problem: str) -> ManifestInvalid:
+    there = f"the columns are {first_of(names, _SHOWN)}{instead_of_commas(names)}"
+    return ManifestInvalid(uri, f"{problem} named {printable(wanted)}; {there}")
+
+
+def instead_of_commas(columns: Sequence[str]) -> str:
+    """What to mend where one column looks like several: the end of an error, empty where none does."""
+    found = [name for sign, name in _SEPARATORS.items() if len(columns) == 1 and sign in columns[0]]
+    return f"; commas separate columns, not {found[0]}" if found else ""
 
 
 def _plain(name: str) -> str:

@@ -6,15 +6,29 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import ManifestChanged, ManifestError, S3Error, printable
+from airflow_s3batch.core.errors import (
+    CredentialsRefused,
+    ManifestChanged,
+    ManifestError,
+    ManifestInvalid,
+    S3Error,
+    printable,
+)
 from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.values import Text
 
-__all__ = ["ManifestObject"]
+__all__ = ["ETag", "ManifestObject", "VersionId"]
 
-_PIECE = 1024 * 1024
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_JobManifestLocation.html
+ETag = Annotated[Text, Field(min_length=1, max_length=1024)]
+VersionId = Annotated[Text, Field(min_length=1, max_length=2000)]
+
+PIECE = 1024 * 1024
 """Bytes a GET asks for (8 MiB cost 26 MB of memory more); one is fetched while the one before is worked on."""
 _HEAD, _GZIP = "bytes=0-1", b"\x1f\x8b"
 _FORBIDDEN, _MISSING, _NOT_AS_PINNED, _NOT_IN_RANGE = 403, 404, 412, 416
@@ -46,7 +60,7 @@ class ManifestObject:
             got = await s3.call("GetObject", **_wanted(location, version_id), Range=_HEAD)
         except S3Error as error:
             if error.status == _NOT_IN_RANGE:
-                raise ManifestError(location.uri, "the manifest is empty: it lists no object") from error
+                raise ManifestInvalid(location.uri, "the manifest is empty: it lists no object") from error
             raise _explained(location, error) from error
         found = got["ETag"].strip('"')
         if etag is not None and etag.strip('"') != found:
@@ -54,7 +68,7 @@ class ManifestObject:
             raise ManifestChanged(location.uri, wrong, code="ManifestChanged")
         size = _size(got)
         if size == 0:
-            raise ManifestError(location.uri, "the manifest is empty: it lists no object")
+            raise ManifestInvalid(location.uri, "the manifest is empty: it lists no object")
         version = got.get("VersionId")
         version_id = version_id if version in {None, "null"} else version
         return cls(location, found, version_id, size, got["Body"][:2] == _GZIP)
@@ -76,8 +90,10 @@ class ManifestObject:
         """
         return b"".join([piece async for piece in self.ranges(s3, 0, self.size)])
 
-    async def ranges(self, s3: S3Calls, start: int, end: int) -> AsyncGenerator[bytes, None]:
-        """The bytes from start to end, in order, in pieces of some MiB.
+    async def ranges(
+        self, s3: S3Calls, start: int, end: int, *, piece_bytes: int = PIECE
+    ) -> AsyncGenerator[bytes, None]:
+        """The bytes from start to end, in order, in pieces of a MiB, or of so many bytes.
 
         Raises:
             ManifestError: it can't be read.
@@ -85,12 +101,12 @@ class ManifestObject:
         """
         ahead: asyncio.Task[bytes] | None = None
         try:
-            for first in range(start, end, _PIECE):
-                piece = await (ahead or self._get(s3, first, min(first + _PIECE, end)))
-                following = first + _PIECE
+            for first in range(start, end, piece_bytes):
+                piece = await (ahead or self._get(s3, first, min(first + piece_bytes, end)))
+                following = first + piece_bytes
                 ahead = None
                 if following < end:
-                    ahead = asyncio.create_task(self._get(s3, following, min(following + _PIECE, end)))
+                    ahead = asyncio.create_task(self._get(s3, following, min(following + piece_bytes, end)))
                 yield piece
         finally:
             if ahead is not None:
@@ -136,7 +152,9 @@ def _wanted(location: S3Location, version_id: str | None) -> dict[str, Any]:
 
 def _explained(location: S3Location, error: S3Error) -> ManifestError:
     told = f"{printable(error.code)}: {printable(error.message)}"
-    if error.status == _FORBIDDEN:
+    if error.code == "SignatureDoesNotMatch":
+        told = f"{told}; is the connection's secret key (its password) right?"
+    if error.status == _FORBIDDEN and not isinstance(error, CredentialsRefused):
         return ManifestError(location.uri, f"Reading the manifest is forbidden: {told}", code=error.code)
     if error.status == _MISSING:
         return ManifestError(location.uri, f"the manifest doesn't exist ({told})", code=error.code)

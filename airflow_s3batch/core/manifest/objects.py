@@ -13,11 +13,12 @@ from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, printable
-from airflow_s3batch.core.location import S3Location, check_bucket, is_template
+from airflow_s3batch.core.location import S3Location, check_bucket
 from airflow_s3batch.core.manifest.base import Manifest
 from airflow_s3batch.core.manifest.generated import GeneratedManifest
 from airflow_s3batch.core.manifest.layout import KEY_MOST
 from airflow_s3batch.core.manifest.written import ManifestWriter, encoded
+from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.values import Text, is_reference, known_arguments
 
 __all__ = ["Objects"]
@@ -112,7 +113,7 @@ class Objects(GeneratedManifest):
 
     def arguments(self) -> dict[str, Any]:
         """``{"Objects": [{"Uri": "s3://…"}, {"Bucket", "Key", "VersionId"}]}``, or the template of the list."""
-        return {"Objects": self.objects if isinstance(self.objects, str) else [_told(one) for one in self.objects]}
+        return {"Objects": self.objects if isinstance(self.objects, str) else [_as_json(one) for one in self.objects]}
 
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> Self:
@@ -143,5 +144,5 @@ def _key(one: _Object) -> str:
     return one[1]
 
 
-def _told(one: _Object) -> dict[str, str]:
+def _as_json(one: _Object) -> dict[str, str]:
     return {"Uri": one[0]} if len(one) == 1 else dict(zip(("Bucket", "Key", "VersionId"), one, strict=False))

@@ -11,16 +11,18 @@ from pydantic import field_validator
 from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import InvalidInput, ManifestError, S3Error, printable
-from airflow_s3batch.core.location import S3Location, is_template
+from airflow_s3batch.core.errors import InvalidInput, ManifestError, ManifestInvalid, S3Error, printable
+from airflow_s3batch.core.location import S3Location, arn_of, uri_of
 from airflow_s3batch.core.manifest.base import Manifest, Survey
 from airflow_s3batch.core.manifest.columnar_file import ColumnarFile
-from airflow_s3batch.core.manifest.data_file import DataFile, batches_of, columns_of, entries_of, survey_of
+from airflow_s3batch.core.manifest.data_file import DataFile, batches_of, columns_of, entries_of, files_of, survey_of
 from airflow_s3batch.core.manifest.glob import Glob
 from airflow_s3batch.core.manifest.layout import ColumnarLayout
 from airflow_s3batch.core.manifest.naming import bucket_of_all, check_bucket_or_column
 from airflow_s3batch.core.manifest.object import ManifestObject
+from airflow_s3batch.core.pages import list_pages
 from airflow_s3batch.core.partition import Partition
+from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.rows import Entry
 from airflow_s3batch.core.values import Text, known_arguments
 
@@ -95,9 +97,9 @@ class ParquetManifest(Manifest):
         found = await ManifestObject.find(s3, self.location, None, None)
         return self.model_copy(update={"files": ((found.location.key, found.etag),)})
 
-    async def survey(self, s3: S3Calls) -> Survey:
+    async def survey(self, s3: S3Calls, columns: Sequence[str] = ()) -> Survey:
         """See `Manifest.survey`."""
-        return await survey_of(self.uri, self._data_files(), s3)
+        return await survey_of(self.uri, self._data_files(columns), s3)
 
     async def find_columns(self, s3: S3Calls, wanted: Sequence[str]) -> tuple[str, ...]:
         """See `Manifest.find_columns`."""
@@ -111,11 +113,10 @@ class ParquetManifest(Manifest):
             async for some in entries:
                 yield some
 
-    async def check(self, s3: S3Calls) -> None:
-        """See `Manifest.check`: a look at the file, where there is one alone."""
-        if len(self.files) == 1:
-            [(key, etag)] = self.files
-            await ManifestObject(S3Location(self.location.bucket, key), etag).looked_at(s3)
+    async def pinned_objects(self, s3: S3Calls, partition: Partition) -> Sequence[ManifestObject]:  # noqa: ARG002 - it is noted
+        """See `Manifest.pinned_objects`."""
+        files = files_of(self.files, partition)
+        return [ManifestObject(S3Location(self.location.bucket, key), etag) for key, etag in files]
 
     async def batches(self, s3: S3Calls) -> AsyncIterator[pa.RecordBatch]:
         """See `Manifest.batches`."""
@@ -135,7 +136,7 @@ class ParquetManifest(Manifest):
     def arguments(self) -> dict[str, Any]:
         """The manifest in the form of AWS's JobManifest, a URI (which may be a template) whole in ObjectArn."""
         named = {"Bucket": self.bucket, "Key": self.key, "VersionId": self.version}
-        location: dict[str, Any] = {"ObjectArn": self.uri if is_template(self.uri) else self.location.arn}
+        location: dict[str, Any] = {"ObjectArn": arn_of(self.uri)}
         if self.files:
             location["Files"] = [list(file) for file in self.files]
         spec = {name: told for name, told in named.items() if told is not None}
@@ -148,9 +149,8 @@ class ParquetManifest(Manifest):
         spec, location = arguments["Spec"], arguments.get("Location") or {}
         known_arguments(cls.__name__, spec, {"Format", "Bucket", "Key", "VersionId"})
         known_arguments(cls.__name__, location, {"ObjectArn", "Files"})
-        arn = location.get("ObjectArn", "")
         return cls(
-            S3Location.from_arn(arn).uri if arn.startswith("arn:") else arn,
+            uri_of(location.get("ObjectArn", "")),
             bucket=spec.get("Bucket"),
             key=spec.get("Key"),
             version=spec.get("VersionId"),
@@ -170,20 +170,20 @@ async def _matching(s3: S3Calls, location: S3Location) -> list[tuple[str, str]]:
     """
     wanted = Glob(location.key, _WILDCARDS)
     found: list[tuple[str, str]] = []
-    page: dict[str, Any] = {"Bucket": location.bucket, "Prefix": _WILDCARDS.split(location.key, maxsplit=1)[0]}
-    while True:
-        try:
-            got = await s3.call("ListObjectsV2", **page)
-        except S3Error as error:
-            wrong = f"the files can't be listed: {printable(error.code)}: {printable(error.message)}"
-            raise ManifestError(location.uri, wrong, code=error.code) from error
-        listed = [one for one in got.get("Contents", ()) if one["Size"] and wanted.matches(one["Key"])]
-        found += [(one["Key"], one["ETag"].strip('"')) for one in listed]
-        if len(found) > _FILES_MOST:
-            raise ManifestError(location.uri, f"over {_FILES_MOST:,} files match; write fewer, larger ones")
-        if not got.get("IsTruncated"):
-            break
-        page["ContinuationToken"] = got["NextContinuationToken"]
+    prefix = _WILDCARDS.split(location.key, maxsplit=1)[0]
+    try:
+        async with aclosing(list_pages(s3, Bucket=location.bucket, Prefix=prefix)) as pages:
+            async for page in pages:
+                listed = [one for one in page.get("Contents", ()) if one["Size"] and wanted.matches(one["Key"])]
+                found += [(one["Key"], one.get("ETag", "").strip('"')) for one in listed]
+                if len(found) > _FILES_MOST:
+                    raise ManifestInvalid(location.uri, f"over {_FILES_MOST:,} files match; write fewer, larger ones")
+    except S3Error as error:
+        wrong = f"the files can't be listed: {printable(error.code)}: {printable(error.message)}"
+        raise ManifestError(location.uri, wrong, code=error.code) from error
     if not found:
         raise ManifestError(location.uri, "no file matches, or all are empty")
+    if untold := [key for key, etag in found if not etag]:
+        wrong = f"the store lists {printable(untold[0])} without the ETag that would tell if it changes"
+        raise ManifestInvalid(location.uri, f"{wrong}; name one file instead of a pattern")
     return found

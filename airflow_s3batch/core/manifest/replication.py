@@ -96,19 +96,18 @@ class ReplicationRules:
         Raises:
             ManifestError: it has none, or they can't be read.
         """
-        uri = S3Location(bucket, "").uri
+        place = S3Location(bucket, "", owner or "")
         try:
-            owned = {} if owner is None else {"ExpectedBucketOwner": owner}
-            got = await s3.call("GetBucketReplication", Bucket=bucket, **owned)
+            got = await s3.call("GetBucketReplication", **place.in_bucket)
         except S3Error as error:
             wrong = f"the bucket's replication configuration can't be read ({error})"
             if error.code == "ReplicationConfigurationNotFoundError":
                 wrong = "the bucket has no replication configuration: no object is eligible for replication"
-            raise ManifestError(uri, wrong, code=error.code) from error
+            raise ManifestError(place.uri, wrong, code=error.code) from error
         rules = got.get("ReplicationConfiguration", {}).get("Rules", ())
         enabled = tuple(ReplicationRule.parse(rule) for rule in rules if rule.get("Status") == _ENABLED)
         if not enabled:
-            raise ManifestError(uri, "no rule of its replication configuration is enabled: no object is eligible")
+            raise ManifestError(place.uri, "no rule of its replication configuration is enabled: no object is eligible")
         return cls(enabled)
 
     def __bool__(self) -> bool:

@@ -68,7 +68,7 @@ class RowFilter:
             return self._connection.sql(f"{_SELECT}(\n{self._where}\n)").to_arrow_table()
         except duckdb.Error as error:
             columns = ", ".join(map(printable, batch.schema.names))
-            raise self._wrong(f"{_told(error)} (columns: {columns})") from None
+            raise self._wrong(f"{_first_line(error)} (columns: {columns})") from None
         finally:
             self._connection.unregister(_ROWS)
 
@@ -140,6 +140,6 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
             yield from _nodes(inner)
 
 
-def _told(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """The first line of DuckDB's message, which names the column, function or value."""
     return printable(str(error).strip().partition("\n")[0])

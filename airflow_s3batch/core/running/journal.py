@@ -91,7 +91,7 @@ class Journal:
 
     @property
     def span(self) -> Span:
-        """From the attempt's begin until now."""
+        """From the attempt's start until now."""
         return Span(self._began, self._time())
 
     def add(self, outcomes: list[Outcome]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from airflow_s3batch.core.folder.summary import duration
+from airflow_s3batch.core.wording import duration
 
 __all__ = ["Meter", "Progress"]
 

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
+from airflow_s3batch.core.at_once import each
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import (
     JobCancelled,
@@ -27,12 +30,13 @@ from airflow_s3batch.core.errors import (
     S3BatchError,
 )
 from airflow_s3batch.core.folder.checkpoint import Counts
-from airflow_s3batch.core.folder.documents import Listed, each
+from airflow_s3batch.core.folder.documents import Listed
 from airflow_s3batch.core.folder.sign import LIVES, Sign
 from airflow_s3batch.core.folder.status import THRESHOLD_PASSED, FailureReason, JobState
 from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import Job, JobStatus
 from airflow_s3batch.core.limits import Allowance
+from airflow_s3batch.core.manifest.object import ManifestObject
 from airflow_s3batch.core.running.lease import Lease
 from airflow_s3batch.core.waiting import happens, in_time
 
@@ -51,6 +55,8 @@ _HURRY = 1.0
 """Least seconds between two looks, however urgent."""
 _MANIFEST_EVERY = 1.0
 """Seconds between two looks at the manifest: of a change under a running job, that is how long objects go on."""
+_FILES_A_LOOK = 8
+"""Objects of the manifest that a look is at; where a partition has more, looks take them in turn."""
 
 
 async def admit(folder: JobFolder, job: Job, now: Callable[[], datetime]) -> JobState:
@@ -155,6 +161,7 @@ class Watch:
         self._now = now
         self._urgent = asyncio.Event()
         self._told: dict[int, tuple[Listed, Counts]] = {}
+        self._manifest: deque[ManifestObject] = deque()
         self._lost = False
         self.verdict: S3BatchError | None = None
         """Why the run has to stop."""
@@ -253,7 +260,12 @@ class Watch:
 
     async def _see_manifest(self) -> None:
         try:
-            await self._job.spec.manifest.check(self._s3)
+            if not self._manifest:
+                partition = self._job.partitions[self._number]
+                self._manifest += await self._job.spec.manifest.pinned_objects(self._s3, partition)
+            looked_at = list(islice(self._manifest, _FILES_A_LOOK))
+            self._manifest.rotate(-len(looked_at))
+            await each(lambda one: one.looked_at(self._s3), looked_at)
         except ManifestError as error:
             if not isinstance(error, ManifestChanged) and error.code not in _GONE:
                 raise

@@ -10,7 +10,6 @@ from contextlib import aclosing
 from airflow_s3batch.core.engine.promise import S3Engine
 from airflow_s3batch.core.errors import ManifestChanged, ManifestError, S3BatchError, Stopped
 from airflow_s3batch.core.folder.checkpoint import Counts
-from airflow_s3batch.core.folder.summary import counted
 from airflow_s3batch.core.job import Job
 from airflow_s3batch.core.limits import Allowance
 from airflow_s3batch.core.partition import Partition
@@ -18,6 +17,7 @@ from airflow_s3batch.core.rows import Entry
 from airflow_s3batch.core.running.journal import Journal
 from airflow_s3batch.core.running.progress import Meter, Progress
 from airflow_s3batch.core.waiting import in_time
+from airflow_s3batch.core.wording import counted
 
 __all__ = ["Work"]
 

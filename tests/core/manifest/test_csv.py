@@ -12,7 +12,14 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_s3batch.core.errors import InvalidInput, ManifestChanged, ManifestError, S3Error
+from airflow_s3batch.core.errors import (
+    CredentialsRefused,
+    InvalidInput,
+    ManifestChanged,
+    ManifestError,
+    ManifestInvalid,
+    S3Error,
+)
 from airflow_s3batch.core.manifest import CsvManifest, Survey, manifest_from_aws
 from airflow_s3batch.core.partition import Partition, split
 from airflow_s3batch.core.rows import Entry
@@ -175,6 +182,7 @@ def test_a_manifest_that_cannot_be_used_is_refused(s3: MemoryS3, code: str, wron
 
     assert str(caught.value) == f"{URI}: {wrong}"
     assert caught.value.code == code
+    assert isinstance(caught.value, ManifestInvalid) is (code == "InvalidManifestContent")
 
 
 def test_a_manifest_that_s3_fails_to_give_is_told_with_s3s_words() -> None:
@@ -183,6 +191,29 @@ def test_a_manifest_that_s3_fails_to_give_is_told_with_s3s_words() -> None:
 
     with pytest.raises(ManifestError, match=r"the manifest can't be read: GetObject .*: 503 SlowDown: Please reduce"):
         asyncio.run(CsvManifest(URI).pin(stored("lake,a\n", before=down)))
+
+
+@pytest.mark.parametrize(
+    ("refused", "wrong"),
+    [
+        (CredentialsRefused, "the manifest can't be read: .*InvalidAccessKeyId.* renew the connection's"),
+        (S3Error, "forbidden: InvalidAccessKeyId"),
+    ],
+)
+def test_credentials_that_s3_refuses_are_not_taken_for_a_missing_permission(refused: type[S3Error], wrong: str) -> None:
+    def refuse(call: Call) -> None:
+        raise refused(call.action, URI, status=403, code="InvalidAccessKeyId", message="It doesn't exist.")
+
+    with pytest.raises(ManifestError, match=wrong):
+        asyncio.run(CsvManifest(URI).pin(stored("lake,a\n", before=refuse)))
+
+
+def test_signature_that_does_not_match_is_told_with_what_it_means() -> None:
+    def refuse(call: Call) -> None:
+        raise S3Error(call.action, URI, status=403, code="SignatureDoesNotMatch", message="It doesn't match.")
+
+    with pytest.raises(ManifestError, match=r"SignatureDoesNotMatch: It doesn't match\.; is the connection's secret"):
+        asyncio.run(CsvManifest(URI).pin(stored("lake,a\n", before=refuse)))
 
 
 def test_a_manifest_has_to_be_pinned_before_it_is_read() -> None:
@@ -282,7 +313,7 @@ def test_an_empty_manifest_is_told_so_by_a_store_that_minds_no_ranges() -> None:
     s3 = Rangeless("lake")
     s3.put("lake", "m.csv", "")
 
-    with pytest.raises(ManifestError, match="the manifest is empty"):
+    with pytest.raises(ManifestInvalid, match="the manifest is empty"):
         asyncio.run(CsvManifest(URI).pin(s3))
 
 
@@ -355,11 +386,21 @@ def test_a_key_may_have_1024_bytes_once_decoded() -> None:
     assert [len(entry.key.encode()) for entry in entries_of("".join(f"lake,{key}\n" for key in longest))] == [1024] * 3
 
 
+ONE = "Unexpected number of task fields: 1 instead of 2 (Bucket,Key) in"
 BAD_ROWS = [
     (b"", "a blank line; remove it"),
     (b"\r", "a blank line; remove it"),
-    (b"lake", "Unexpected number of task fields: 1 instead of 2 (Bucket,Key)"),
-    (b"lake,a,b", "Unexpected number of task fields: 3 instead of 2 (Bucket,Key); a comma in a key is written %2C"),
+    (b"lake", f"{ONE} 'lake'"),
+    (
+        b"lake,a,b",
+        "Unexpected number of task fields: 3 instead of 2 (Bucket,Key) in 'lake,a,b'; a comma in a key is written %2C",
+    ),
+    (b"lake;a", f"{ONE} 'lake;a'; commas separate columns, not ';'"),
+    (b"lake\ta", rf"{ONE} 'lake\ta'; commas separate columns, not tabs"),
+    (b"s3://lake/x/a;b", f"{ONE} 's3://lake/x/a;b'; bucket and key are two columns: write lake,x/a;b"),
+    (b"s3://lake/x,b", "'s3://lake/x' is not a bucket's name; bucket and key are two columns: write lake,x"),
+    (b"s3://lake,a", "'s3://lake' is not a bucket's name; write lake"),
+    (b"arn:aws:s3:::lake,a", "'arn:aws:s3:::lake' is not a bucket's name; write lake"),
     (b"lake,", "the key is empty"),
     (b'lake,""', "the key is empty"),
     (b",a", "the bucket is empty"),
@@ -385,7 +426,7 @@ BAD_ROWS = [
 def test_a_bad_row_is_named(bad: bytes, wrong: str, before: int) -> None:
     text = b"lake,key\n" * before + bad + b"\n" + b"lake,key\n" * 30
 
-    with pytest.raises(ManifestError) as caught:
+    with pytest.raises(ManifestInvalid) as caught:
         survey(text)
 
     assert str(caught.value) == f"{URI}, row {before + 1}: {wrong}"
@@ -393,7 +434,7 @@ def test_a_bad_row_is_named(bad: bytes, wrong: str, before: int) -> None:
 
 
 def test_the_first_of_several_bad_rows_is_named() -> None:
-    with pytest.raises(ManifestError, match="row 3: the key is empty"):
+    with pytest.raises(ManifestInvalid, match="row 3: the key is empty"):
         survey(b"lake,a\nlake,b\nlake,\nlake,a\xff\nlake\n")
 
 
@@ -406,16 +447,21 @@ def test_the_first_of_several_bad_rows_is_named() -> None:
         (b"bucket, KEY \nlake,a\n", "is a header row; a manifest has none, remove it"),
         (b"\x1f\x8b\x08\x00\x00", "the file is cut off: its gzip stream has no end"),
         (b"\x1f\x8b\x08\xff" + bytes(20), "the file is no gzip file, or is damaged (Error -3 while decompressing"),
-        (gzip.compress(gzip.compress(b"lake,a\n")), "row 1: the file is compressed twice (gzip in gzip)"),
+        (
+            gzip.compress(gzip.compress(b"lake,a\n", mtime=0), mtime=0),
+            "row 1: the file is compressed twice (gzip in gzip)",
+        ),
         ("lake,a\n".encode("utf-16"), "row 1: the file is UTF-16; save it as UTF-8 without a byte order mark (BOM)"),
         (b"\n", "row 1: a blank line; remove it"),
         (b"lake,a\n\n", "row 2: a blank line; remove it"),
         (b"x" * 2_000_000, "a row of over 1048576 bytes; is this a CSV file?"),
+        (b"PK\x03\x04\x14\x00", "row 1: the file is a ZIP archive; unpack it, or pack it with gzip"),
+        (b"PK\x03\x04\x14\xff", "row 1: the file is a ZIP archive; unpack it, or pack it with gzip"),
         (b"PAR1\x15\x04\x15\xff", "row 1: not UTF-8"),
     ],
 )
 def test_a_file_that_is_no_manifest_is_refused(text: bytes, wrong: str) -> None:
-    with pytest.raises(ManifestError) as caught:
+    with pytest.raises(ManifestInvalid) as caught:
         survey(text)
 
     assert wrong in str(caught.value)
@@ -423,7 +469,7 @@ def test_a_file_that_is_no_manifest_is_refused(text: bytes, wrong: str) -> None:
 
 
 def test_a_header_row_is_told_by_all_its_fields() -> None:
-    with pytest.raises(ManifestError, match="row 1: 'size,bucket,key,version_id' is a header row"):
+    with pytest.raises(ManifestInvalid, match="row 1: 'size,bucket,key,version_id' is a header row"):
         survey("size,bucket,key,version_id\n1,lake,a,v\n", "Ignore", "Bucket", "Key", "VersionId")
 
 
@@ -442,7 +488,7 @@ def test_a_header_row_is_told_by_all_its_fields() -> None:
     ],
 )
 def test_a_version_in_some_rows_only_is_refused(rows: list[str], wrong: str) -> None:
-    with pytest.raises(ManifestError, match=wrong):
+    with pytest.raises(ManifestInvalid, match=wrong):
         survey("\n".join(rows), "Bucket", "Key", "VersionId")
 
 
@@ -469,7 +515,7 @@ def test_all_buckets_are_named_in_order() -> None:
 
 
 def test_more_buckets_than_can_be_looked_at_are_refused() -> None:
-    with pytest.raises(ManifestError, match="names more than 10,000 buckets, and each is looked at before the job"):
+    with pytest.raises(ManifestInvalid, match="names more than 10,000 buckets, and each is looked at before the job"):
         survey("".join(f"lake{number},k\n" for number in range(10_001)))
 
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
-from airflow_s3batch.core.errors import InvalidInput, ManifestError
+from airflow_s3batch.core.errors import InvalidInput, ManifestInvalid
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.manifest import (
     CsvManifest,
@@ -27,7 +27,7 @@ from airflow_s3batch.core.manifest import (
     Manifest,
     ParquetManifest,
 )
-from airflow_s3batch.core.operations import StepsOperation
+from airflow_s3batch.core.operations import MoveObject, StepsOperation
 from airflow_s3batch.core.partition import split
 from airflow_s3batch.core.prepare import prepare
 from airflow_s3batch.core.rows import Entry, FactualEntry, Outcome
@@ -89,12 +89,16 @@ def with_csv(text: str | bytes) -> MemoryS3:
     return s3
 
 
+def parquet_of(table: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table(table), file)
+    return file.getvalue()
+
+
 def with_parquet(*tables: dict[str, Any]) -> MemoryS3:
     s3 = MemoryS3("lake")
     for number, table in enumerate(tables):
-        file = io.BytesIO()
-        pq.write_table(pa.table(table), file)
-        s3.put("lake", "list.parquet" if len(tables) == 1 else f"list/{number}.parquet", file.getvalue())
+        s3.put("lake", "list.parquet" if len(tables) == 1 else f"list/{number}.parquet", parquet_of(table))
     return s3
 
 
@@ -296,14 +300,17 @@ def test_csv_and_parquet_files_are_looked_through_for_the_columns() -> None:
         (
             ParquetManifest(PARQUET_URI),
             with_parquet({"bucket": ["data"], "key": ["k"], "other": [1]}),
-            "its columns are bucket, key, other; there is none of size",
+            (
+                "its columns are bucket, key, other; there is none of size, .*; "
+                "take a manifest with such a column: an inventory, or a table or CSV file whose header names it"
+            ),
         ),
     ],
 )
 def test_manifest_without_the_columns_is_refused_by_the_names_it_has(
     manifest: Manifest, s3: MemoryS3, told: str
 ) -> None:
-    with pytest.raises(ManifestError, match=told):
+    with pytest.raises(ManifestInvalid, match=told):
         found(manifest, s3)
 
 
@@ -311,15 +318,50 @@ def test_file_that_is_none_of_its_format_is_told_so() -> None:
     s3 = MemoryS3("lake")
     s3.put("lake", "list.parquet", b"bucket,key")
 
-    with pytest.raises(ManifestError, match=r"list\.parquet: the file can't be read as Parquet"):
+    with pytest.raises(ManifestInvalid, match=r"list\.parquet: the file can't be read as Parquet"):
         found(ParquetManifest(PARQUET_URI), s3)
 
 
 def test_column_that_holds_neither_text_nor_numbers_is_refused() -> None:
     s3 = with_parquet({"bucket": ["data"], "key": ["a"], "size": [[1, 2]]})
 
-    with pytest.raises(ManifestError, match=r"the column size holds list<.*>, neither text nor numbers"):
+    with pytest.raises(ManifestInvalid, match=r"the column size holds list<.*>, neither text nor numbers"):
         facts(ParquetManifest(PARQUET_URI), s3)
+
+
+PLAIN = {"bucket": ["data"], "key": ["a"], "size": [1]}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "files", "told"),
+    [
+        (
+            CsvManifest(CSV_URI, header=True),
+            {"list.csv": b"bucket,key,Size,size\ndata,a,1,1\n"},
+            "list.csv: several columns are named size; the columns are ",
+        ),
+        (
+            ParquetManifest("s3://lake/list/*.parquet"),
+            {"list/0.parquet": parquet_of(PLAIN), "list/1.parquet": parquet_of({**PLAIN, "Size": [1]})},
+            r"list/1\.parquet: several columns are named size",
+        ),
+        (
+            ParquetManifest("s3://lake/list/*.parquet"),
+            {"list/0.parquet": parquet_of(PLAIN), "list/1.parquet": parquet_of({**PLAIN, "size": [[1, 2]]})},
+            r"list/1\.parquet: the column size holds list<.*>, neither text nor numbers",
+        ),
+    ],
+)
+def test_columns_that_no_run_could_read_are_refused_when_the_job_is_prepared(
+    manifest: Manifest, files: dict[str, bytes], told: str
+) -> None:
+    s3 = ScriptedEngine()
+    for key, body in files.items():
+        s3.put("lake", key, body)
+    asked = {"manifest": manifest, "operation": MoveObject("data", target_prefix="moved/")}
+
+    with pytest.raises(ManifestInvalid, match=told):
+        asyncio.run(prepare(spec().model_copy(update=asked), s3, owner=OWNER))
 
 
 def test_question_has_no_columns_until_it_is_answered() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_s3batch.core.errors import InvalidInput, ManifestChanged, ManifestError
+from airflow_s3batch.core.errors import InvalidInput, ManifestChanged, ManifestError, ManifestInvalid
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.manifest import FailedObjects, InventoryManifest, manifest_from_aws
 from airflow_s3batch.core.partition import split
@@ -98,7 +98,7 @@ def test_a_report_without_such_failures_makes_no_job() -> None:
     rows = f"{FAILED}data,x,,failed,503,SlowDown,\r\n"
 
     with pytest.raises(
-        ManifestError,
+        ManifestInvalid,
         match=r"^s3://lake/reports/job-1/manifest.json: none of the 3 failed objects failed with NoSuchKey or Gone; "
         r"their codes are SlowDown \(2\), AccessDenied \(1\)$",
     ):
@@ -111,14 +111,16 @@ def test_a_report_without_such_failures_makes_no_job() -> None:
     ids=["no files", "all succeeded", "an empty file"],
 )
 def test_a_report_without_failures_makes_no_job(files: tuple[tuple[str, str], ...]) -> None:
-    with pytest.raises(ManifestError, match=r"manifest.json: no object failed in that job; a job needs at least one$"):
+    with pytest.raises(
+        ManifestInvalid, match=r"manifest.json: no object failed in that job; a job needs at least one$"
+    ):
         found(reported(*files), FailedObjects(REPORT))
 
 
 def test_objects_with_and_without_a_version_are_not_mixed() -> None:
     rows = f"data,v,v1,failed,403,AccessDenied,\r\n{FAILED}"
 
-    with pytest.raises(ManifestError, match="failed object 'a b' has no version ID where others have one"):
+    with pytest.raises(ManifestInvalid, match="failed object 'a b' has no version ID where others have one"):
         found(reported(("failed", rows)), FailedObjects(REPORT))
 
 
@@ -170,7 +172,7 @@ def test_it_comes_back_from_its_json(manifest: FailedObjects) -> None:
     assert manifest_from_aws(json.loads(json.dumps(manifest.to_aws()))) == manifest
 
 
-@pytest.mark.parametrize("report", ["lake/reports", "s3://lake"])
+@pytest.mark.parametrize("report", ["lake/reports", "s3://lake", "s3://lake/job-1/results/1.csv", "s3://lake/job.json"])
 def test_what_is_no_report_is_refused(report: str) -> None:
     with pytest.raises(InvalidInput, match="FailedObjects: report:"):
         FailedObjects(report)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_s3batch.core.errors import InvalidInput, ManifestError
+from airflow_s3batch.core.errors import InvalidInput, ManifestError, ManifestInvalid
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.manifest import (
     CsvManifest,
@@ -192,7 +192,7 @@ def test_files_with_and_without_versions_are_refused(first: int, where: str) -> 
     some = [parquet(bucket=["data"], key=["a"]), parquet(bucket=["data"], key=["b"], version_id=["v1"])]
     s3 = files(some[first], some[1 - first])
 
-    with pytest.raises(ManifestError, match="its files have different columns: bucket, key"):
+    with pytest.raises(ManifestInvalid, match="its files have different columns: bucket, key"):
         found(s3, FilteredManifest(ParquetManifest("s3://lake/own/*.parquet"), where=where))
 
 
@@ -202,7 +202,9 @@ def test_a_version_that_comes_after_rows_without_is_refused() -> None:
         parquet(bucket=["data"], key=["a"], version_id=none), parquet(bucket=["data"], key=["b"], version_id=["v1"])
     )
 
-    with pytest.raises(ManifestError, match="some rows have a version ID and others have none; give all one, or none"):
+    with pytest.raises(
+        ManifestInvalid, match="some rows have a version ID and others have none; give all one, or none"
+    ):
         found(s3, FilteredManifest(ParquetManifest("s3://lake/own/*.parquet"), where="true"))
 
 
@@ -217,7 +219,7 @@ def test_rows_with_and_without_a_version_are_not_mixed(kind: type[Manifest], ver
     if kind is ParquetManifest:
         manifest = ParquetManifest("s3://lake/own.parquet")
 
-    with pytest.raises(ManifestError, match="give all rows one, or none"):
+    with pytest.raises(ManifestInvalid, match="give all rows one, or none"):
         found(s3, FilteredManifest(manifest, where="true"))
 
 

@@ -9,12 +9,13 @@ import io
 import json
 from collections.abc import Callable
 from datetime import datetime, timezone
+from itertools import chain
 from typing import Any
 
 import pytest
 from pyarrow import orc
 
-from airflow_s3batch.core.errors import InvalidInput, ManifestChanged, ManifestError, S3Error
+from airflow_s3batch.core.errors import InvalidInput, ManifestChanged, ManifestError, ManifestInvalid, S3Error
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.manifest import InventoryManifest, manifest_from_aws
 from airflow_s3batch.core.partition import Partition, split
@@ -213,7 +214,7 @@ def test_rows_that_are_left_out_may_be_whole_blocks(file_format: str) -> None:
 def test_an_inventory_all_of_whose_rows_are_left_out_lists_nothing(file_format: str) -> None:
     s3 = inventory(file_format, [[dict(row, is_delete_marker=True) for row in versions()]], *VERSIONED)
 
-    with pytest.raises(ManifestError, match=r"^s3://lake/inv/.*the manifest lists no object 5 delete markers are"):
+    with pytest.raises(ManifestInvalid, match=r"^s3://lake/inv/.*the manifest lists no object 5 delete markers are"):
         asyncio.run(read_in_partitions(InventoryManifest(MANIFEST), s3))
 
 
@@ -221,7 +222,7 @@ def test_an_inventory_all_of_whose_rows_are_left_out_lists_nothing(file_format: 
 def test_the_latest_cannot_be_told_without_their_column(file_format: str) -> None:
     s3 = inventory(file_format, [rows("k", version_id="v")], "version_id")
 
-    with pytest.raises(ManifestError, match=r"latest_only needs the (field IsLatest|column is_latest)"):
+    with pytest.raises(ManifestInvalid, match=r"latest_only needs the (field IsLatest|column is_latest)"):
         asyncio.run(read_in_partitions(InventoryManifest(MANIFEST, latest_only=True), s3))
 
 
@@ -247,7 +248,7 @@ def test_a_bad_row_is_named_by_its_place_in_its_file(file_format: str, bad: dict
     good = rows(*(f"k{number}" for number in range(20)))
     s3 = inventory(file_format, [good, [*good, {**good[0], **bad}, *good]])
 
-    with pytest.raises(ManifestError) as caught:
+    with pytest.raises(ManifestInvalid) as caught:
         asyncio.run(read_in_partitions(InventoryManifest(MANIFEST), s3))
 
     assert str(caught.value) == f"s3://lake/inv/src/all/data/2026-11-01T01-00Z-1, row 21: {wrong}"
@@ -258,7 +259,7 @@ def test_a_bad_row_is_named_by_its_place_in_its_file(file_format: str, bad: dict
 def test_a_missing_value_is_named(file_format: str, column: str) -> None:
     s3 = inventory(file_format, [[*rows("a"), {**rows("b")[0], column: None}]])
 
-    with pytest.raises(ManifestError, match=f"row 2: the {column} is empty"):
+    with pytest.raises(ManifestInvalid, match=f"row 2: the {column} is empty"):
         asyncio.run(read_in_partitions(InventoryManifest(MANIFEST), s3))
 
 
@@ -303,7 +304,7 @@ def test_a_time_without_a_zone_is_utc() -> None:
 def test_a_value_that_is_none_of_its_type_is_an_error() -> None:
     s3 = inventory("CSV", [rows("k", size="large")], "size")
 
-    with pytest.raises(ManifestError, match="size can't be read: Failed to parse"):
+    with pytest.raises(ManifestInvalid, match="size can't be read: Failed to parse"):
         asyncio.run(columns_of(InventoryManifest(MANIFEST), s3))
 
 
@@ -367,7 +368,7 @@ def test_a_file_that_is_not_what_s3_wrote_is_refused(file_format: str, store: ty
     damaged(s3, "inv/src/all/data/2026-11-01T01-00Z-0")
 
     with pytest.raises(
-        ManifestError, match=r"-0: (its MD5 is [0-9a-f]{32}, not|the file is no gzip file, or is damaged)"
+        ManifestInvalid, match=r"-0: (its MD5 is [0-9a-f]{32}, not|the file is no gzip file, or is damaged)"
     ):
         asyncio.run(read_in_partitions(InventoryManifest(MANIFEST), s3))
 
@@ -377,7 +378,7 @@ def test_columns_are_verified_as_well() -> None:
     put_delivery(s3, [b"src,aa\n"])
     s3.put("lake", "inv/src/all/data/2026-11-01T01-00Z-0", b"src,bb\n")
 
-    with pytest.raises(ManifestError, match="its MD5 is"):
+    with pytest.raises(ManifestInvalid, match="its MD5 is"):
         asyncio.run(columns_of(InventoryManifest(MANIFEST), s3))
 
 
@@ -411,7 +412,7 @@ def test_a_delivery_that_does_not_fit_is_refused_when_it_is_pinned(
     s3 = inventory("CSV", [rows("a")])
     change(s3)
 
-    with pytest.raises(ManifestError, match=wrong):
+    with pytest.raises(ManifestInvalid, match=wrong):
         asyncio.run(InventoryManifest(MANIFEST).pin(s3))
 
 
@@ -475,7 +476,7 @@ def test_what_is_no_inventory_is_refused(document: Any, wrong: str) -> None:
     s3 = MemoryS3("lake")
     put_document(s3, document)
 
-    with pytest.raises(ManifestError) as caught:
+    with pytest.raises(ManifestInvalid) as caught:
         asyncio.run(InventoryManifest(MANIFEST).pin(s3))
 
     assert str(caught.value).startswith(MANIFEST)
@@ -512,7 +513,7 @@ def test_a_file_that_cannot_be_read_is_named(file_format: str, body: bytes, wron
     s3 = MemoryS3("lake")
     put_delivery(s3, [body], fileFormat=file_format)
 
-    with pytest.raises(ManifestError) as caught:
+    with pytest.raises(ManifestInvalid) as caught:
         asyncio.run(read_in_partitions(InventoryManifest(MANIFEST), s3))
 
     assert "/data/2026-11-01T01-00Z-0" in str(caught.value)
@@ -533,20 +534,25 @@ def test_a_change_under_a_job_stops_it(file_format: str, what: str) -> None:
         asyncio.run(run())
 
 
-def test_a_quick_look_sees_a_change_of_the_manifest() -> None:
-    s3 = inventory("CSV", [rows("a")])
-    pinned = asyncio.run(InventoryManifest(MANIFEST).pin(s3))
-    asyncio.run(pinned.check(s3))
-    put_document(s3, DOCUMENT)
+@EVERY_FORMAT
+def test_a_run_can_look_at_what_its_rows_come_from(file_format: str) -> None:
+    async def run() -> list[list[str]]:
+        s3 = inventory(file_format, [rows("a", "b"), rows("c", "d"), rows("e", "f")])
+        pinned = await InventoryManifest(MANIFEST).pin(s3)
+        partitions = split((await pinned.survey(s3)).marks, 3, 2)
+        found = [await pinned.pinned_objects(s3, partition) for partition in partitions]
+        for one in chain.from_iterable(found):
+            await one.looked_at(s3)
+        return [[one.location.key.removeprefix("inv/src/all/") for one in some] for some in found]
 
-    with pytest.raises(ManifestChanged):
-        asyncio.run(pinned.check(s3))
+    document, *files = "2026-11-01T01-00Z/manifest.json", *(f"data/2026-11-01T01-00Z-{file}" for file in range(3))
+    assert asyncio.run(run()) == [[document, *files[:2]], [document, *files[1:]]]
 
 
 def test_as_many_files_as_were_noted_have_to_be_listed() -> None:
     s3 = inventory("CSV", [rows("a"), rows("b")])
 
-    with pytest.raises(ManifestError, match="it lists 2 files, and file_etags has 1"):
+    with pytest.raises(ManifestInvalid, match="it lists 2 files, and file_etags has 1"):
         asyncio.run(InventoryManifest(MANIFEST, file_etags=("x",)).pin(s3))
 
 
@@ -570,7 +576,7 @@ def test_a_document_that_is_too_large_is_no_manifest_json() -> None:
     s3 = Vast("lake")
     put_inventory(s3, "CSV", [rows("a")])
 
-    with pytest.raises(ManifestError, match=r"70,000,000 bytes, which is too much for a manifest\.json"):
+    with pytest.raises(ManifestInvalid, match=r"70,000,000 bytes, which is too much for a manifest\.json"):
         asyncio.run(InventoryManifest(MANIFEST).pin(s3))
 
 
@@ -630,7 +636,7 @@ def test_the_first_bad_file_is_named_and_nothing_goes_on_after_it(file_format: s
     pinned = asyncio.run(InventoryManifest(MANIFEST).pin(s3))
     s3.calls.clear()
 
-    with pytest.raises(ManifestError, match="Z-2, row 1: the key has 1025 bytes"):
+    with pytest.raises(ManifestInvalid, match="Z-2, row 1: the key has 1025 bytes"):
         asyncio.run(pinned.survey(s3))
     assert not any(call.parameters["Key"].endswith("Z-20") for call in s3.calls)
 

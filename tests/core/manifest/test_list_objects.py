@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_s3batch.core.errors import InvalidInput, ManifestError, S3Error
+from airflow_s3batch.core.errors import InvalidInput, ManifestError, ManifestInvalid, S3Error
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.manifest import InventoryManifest, ListObjects, manifest_from_aws
 from airflow_s3batch.core.partition import split
@@ -347,8 +347,25 @@ def test_log_tells_how_many_the_filters_let_pass(caplog: pytest.LogCaptureFixtur
 
 
 def test_a_bucket_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(S3Error, match="ListObjectsV2 s3://missing/: 404 NoSuchBucket"):
+    with pytest.raises(
+        ManifestError, match=r"^s3://missing/: the bucket doesn't exist; create it, or name another$"
+    ) as caught:
         found(lake("a"), ListObjects("missing"))
+
+    assert caught.value.code == "NoSuchBucket"
+    assert not isinstance(caught.value, ManifestInvalid)
+
+
+@pytest.mark.parametrize(("versions", "needed"), [(False, "s3:ListBucket"), (True, "s3:ListBucketVersions")])
+def test_a_bucket_that_may_not_be_listed_is_told_with_what_it_takes(versions: bool, needed: str) -> None:
+    s3 = MemoryS3("lake", "data", forbidden=["data"])
+
+    with pytest.raises(
+        ManifestError, match=rf"^s3://data/: the bucket can't be listed: AccessDenied: .*; it takes {needed}$"
+    ) as caught:
+        found(s3, ListObjects("data", versions=versions))
+
+    assert caught.value.code == "AccessDenied"
 
 
 def test_a_list_that_cannot_be_written_is_an_error() -> None:

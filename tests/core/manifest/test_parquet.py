@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import datetime, timezone
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from airflow_s3batch.core.errors import InvalidInput, ManifestChanged, ManifestError, Unreachable
+from airflow_s3batch.core.errors import InvalidInput, ManifestChanged, ManifestError, ManifestInvalid, Unreachable
 from airflow_s3batch.core.manifest import ParquetManifest, manifest_from_aws
 from airflow_s3batch.core.partition import split
 from airflow_s3batch.core.rows import Entry
@@ -110,7 +112,7 @@ def test_columns_are_found_by_their_names(row: Row, manifest: ParquetManifest) -
     ],
 )
 def test_a_column_that_is_not_there_is_named(row: Row, manifest: ParquetManifest, wrong: str) -> None:
-    with pytest.raises(ManifestError, match=wrong):
+    with pytest.raises(ManifestInvalid, match=wrong):
         entries_of(manifest, stored([row]))
 
 
@@ -164,7 +166,7 @@ def test_no_row_may_have_a_version_and_then_none_has(nothing: str | None) -> Non
 def test_a_version_in_some_rows_only_is_refused(first: str | None, then: str | None) -> None:
     told = [{"bucket": "data", "key": "k", "version_id": version} for version in [first] * 10 + [then]]
 
-    with pytest.raises(ManifestError, match=r"row 11: this row has (a|no) version ID where the rows before have"):
+    with pytest.raises(ManifestInvalid, match=r"row 11: this row has (a|no) version ID where the rows before have"):
         entries_of(ParquetManifest(URI), stored(told))
 
 
@@ -179,7 +181,7 @@ def test_files_with_and_without_versions_are_both_named(order: tuple[str, str], 
     s3.put("lake", f"list/{without_versions}.parquet", parquet_of(none, without))
 
     with pytest.raises(
-        ManifestError,
+        ManifestInvalid,
         match=rf"^s3://lake/list/\*: rows of s3://lake/list/{with_versions}.parquet have version IDs, and rows of "
         rf"s3://lake/list/{without_versions}.parquet have none; give all files",
     ):
@@ -210,7 +212,7 @@ def test_a_key_that_is_no_text_is_named(kind: pa.DataType) -> None:
     keys = pa.StringArray.from_buffers(3, *bad.buffers()[1:]) if kind == pa.string() else bad.cast(kind)
     s3 = stored([{"bucket": "data", "key": key} for key in keys])
 
-    with pytest.raises(ManifestError, match="row 3: key is not UTF-8"):
+    with pytest.raises(ManifestInvalid, match="row 3: key is not UTF-8"):
         entries_of(ParquetManifest(URI), s3)
 
 
@@ -258,16 +260,19 @@ def test_a_change_under_a_job_stops_it() -> None:
         entries_of(pinned, s3)
 
 
-def test_a_quick_look_sees_a_change_of_a_file_and_not_of_many() -> None:
-    s3 = stored(rows("a"))
-    one, several = (asyncio.run(ParquetManifest(uri).pin(s3)) for uri in (URI, "s3://lake/list/*"))
-    several = several.model_copy(update={"files": several.files * 2})
-    asyncio.run(one.check(s3))
-    s3.put("lake", "list/a.parquet", "x")
+def test_a_run_can_look_at_the_files_its_rows_come_from() -> None:
+    async def run() -> list[list[str]]:
+        s3 = stored(rows("a", "b"))
+        for name in "bc":
+            s3.put("lake", f"list/{name}.parquet", parquet_of(rows("a", "b"), ["bucket", "key"]))
+        pinned = await ParquetManifest("s3://lake/list/*").pin(s3)
+        partitions = split((await pinned.survey(s3)).marks, 2, 3)
+        found = [await pinned.pinned_objects(s3, partition) for partition in partitions]
+        for one in chain.from_iterable(found):
+            await one.looked_at(s3)
+        return [[one.location.key for one in some] for some in found]
 
-    asyncio.run(several.check(s3))
-    with pytest.raises(ManifestChanged):
-        asyncio.run(one.check(s3))
+    assert asyncio.run(run()) == [["list/a.parquet"], ["list/b.parquet"], ["list/c.parquet"]]
 
 
 @pytest.mark.parametrize(
@@ -286,9 +291,10 @@ def test_files_that_are_not_there_are_told_so(s3: MemoryS3, uri: str, wrong: str
 def test_too_many_files_are_refused() -> None:
     class Crowded(MemoryS3):
         async def call(self, *_: str, **__: Any) -> dict[str, Any]:
-            return {"Contents": [{"Key": f"list/{number}", "Size": 1, "ETag": "e"} for number in range(10_001)]}
+            about = {"Size": 1, "ETag": "e", "LastModified": datetime(2026, 11, 24, tzinfo=timezone.utc)}
+            return {"Contents": [{"Key": f"list/{number}", **about} for number in range(10_001)]}
 
-    with pytest.raises(ManifestError, match="over 10,000 files match; write fewer, larger ones"):
+    with pytest.raises(ManifestInvalid, match="over 10,000 files match; write fewer, larger ones"):
         asyncio.run(ParquetManifest("s3://lake/list/*").pin(Crowded("lake")))
 
 

@@ -11,10 +11,12 @@ import pytest
 from airflow_s3batch.core.errors import ManifestChanged, ManifestError
 from airflow_s3batch.core.job import Job
 from airflow_s3batch.core.limits import Allowance
+from airflow_s3batch.core.manifest import InventoryManifest
 from airflow_s3batch.core.operations import Operation
 from airflow_s3batch.core.prepare import prepare
 from airflow_s3batch.core.rows import Entry, Outcome
 from airflow_s3batch.core.run import run_partition
+from tests.core.manifest.inventories import MANIFEST, put_inventory
 from tests.core.scripted import OWNER, ScriptedEngine, spec
 from tests.core.simulated import in_simulated_time, now
 from tests.core.steady import SteadyEngine, seconds
@@ -51,6 +53,24 @@ def test_change_of_the_manifest_stops_a_run_within_a_second(
         await change(s3)
         changed = seconds()
         with pytest.raises(error):
+            await running
+        assert max(s3.done_at) - changed <= 1.0
+        assert seconds() - changed <= 1.1
+
+    in_simulated_time(scenario())
+
+
+def test_change_of_a_data_file_that_is_not_read_yet_stops_a_run_as_soon() -> None:
+    async def scenario() -> None:
+        s3 = SteadyEngine(rate=100)
+        files = [[{"bucket": "data", "key": f"{file}/{row}"} for row in range(ROWS // 2)] for file in range(2)]
+        put_inventory(s3, "CSV", files, ("bucket", "key"))
+        job = await prepare(spec(manifest=InventoryManifest(MANIFEST)), s3, owner=OWNER, now=now)
+        running = asyncio.create_task(run(job, s3))
+        await asyncio.sleep(10.3)
+        s3.put("lake", "inv/src/all/data/2026-11-01T01-00Z-1", b"another")
+        changed = seconds()
+        with pytest.raises(ManifestChanged, match=r"data/2026-11-01T01-00Z-1: .*no further object is touched"):
             await running
         assert max(s3.done_at) - changed <= 1.0
         assert seconds() - changed <= 1.1
