@@ -7,14 +7,14 @@ restored. What has to be remembered in between is small, and an object is asked 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from typing_extensions import Self
 
+from airflow_s3batch.core.at_once import each
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, S3BatchError, S3Error, printable
 from airflow_s3batch.core.location import S3Location
@@ -81,7 +81,7 @@ async def look_again(
 ) -> Restores:
     """Look at what was ongoing, and if nothing of it is any more, at further rows of the report.
 
-    A report that was written again meanwhile, since the job was run again, is looked at from its begin.
+    A report that was written again meanwhile, since the job was run again, is looked at from its start.
 
     Waited for are the objects whose restore S3 has taken, or had taken before (RestoreAlreadyInProgress).
 
@@ -137,14 +137,10 @@ async def still_ongoing(asked: Sequence[Archived], s3: S3Calls) -> tuple[Archive
         S3BatchError: some of them never will be.
         S3Error: S3 doesn't tell.
     """
-    ongoing: list[Archived] = []
-    for start in range(0, len(asked), _AT_ONCE):
-        some = asked[start : start + _AT_ONCE]
-        looks = await _all(_standing(one, s3) for one in some)
-        if lost := [(one, look) for one, look in zip(some, looks, strict=True) if isinstance(look, str)]:
-            raise _never(lost)
-        ongoing += [one for one, look in zip(some, looks, strict=True) if look is True]
-    return tuple(ongoing)
+    looks = await each(lambda one: _standing(one, s3), asked, at_once=_AT_ONCE)
+    if lost := [(one, look) for one, look in zip(asked, looks, strict=True) if isinstance(look, str)]:
+        raise _never(lost)
+    return tuple(one for one, look in zip(asked, looks, strict=True) if look is True)
 
 
 async def _standing(one: Archived, s3: S3Calls) -> bool | str:
@@ -183,13 +179,3 @@ async def _in_hundreds(report: AsyncGenerator[Outcome, None]) -> AsyncGenerator[
                 some = []
     if some:
         yield some
-
-
-async def _all(looks: Iterable[Coroutine[Any, Any, bool | str]]) -> list[bool | str]:
-    tasks = [asyncio.create_task(look) for look in looks]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

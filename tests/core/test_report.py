@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from airflow_s3batch.core.errors import InvalidInput, JobConflict, PartitionsMissing, ReportError, S3BatchError
+from airflow_s3batch.core.errors import InvalidInput, JobConflict, PartitionsMissing, ReportError, S3BatchError, Stopped
 from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import Job, JobStatus
-from airflow_s3batch.core.report import complete, read_report
+from airflow_s3batch.core.report import complete, read_report, renew
 from airflow_s3batch.core.rows import Outcome
-from tests.core.scripted import ScriptedEngine, fails, prepared
+from tests.core.scripted import ScriptedEngine, fails, prepared, succeeds
 from tests.core.simulated import in_simulated_time
 from tests.core.test_run import every, run
 
@@ -28,7 +28,7 @@ async def ran(
     s3: ScriptedEngine, rows: int = 90, partitions: int = 3, **options: Any
 ) -> tuple[Job, list[dict[str, Any]]]:
     job = await prepared(s3, rows, partitions=partitions)
-    return job, [(await run(job, s3, number, **options)).as_dict() for number in range(len(job.partitions))]
+    return job, [(await run(job, s3, number, **options)).to_json() for number in range(len(job.partitions))]
 
 
 def folder_of(job: Job) -> str:
@@ -81,7 +81,7 @@ def test_the_summary_and_the_status_tell_the_same_numbers() -> None:
         s3 = ScriptedEngine(every(10))
         job, summaries = await ran(s3)
         summary = await complete(job, s3, summaries=summaries)
-        told = summary.as_dict()
+        told = summary.to_json()
         assert json.loads(json.dumps(told)) == told
         assert {
             name: told[name] for name in ("job_id", "status", "total", "succeeded", "failed", "failures_by_code")
@@ -161,6 +161,70 @@ def test_a_partition_whose_rerun_died_is_missing() -> None:
         s3.broken_after = None
         with pytest.raises(PartitionsMissing, match=r"\(partition 1, rows 31 to 60\)"):
             await complete(job, s3)
+
+    in_simulated_time(scenario())
+
+
+async def rows_told(uri: str, s3: ScriptedEngine) -> tuple[int, int]:
+    """How many rows of the report succeeded, and how many it has."""
+    told = await outcomes(uri, s3)
+    return sum(outcome.succeeded for outcome in told), len({outcome.entry.key for outcome in told})
+
+
+def test_a_partition_that_is_run_again_alone_renews_the_report() -> None:
+    async def scenario() -> None:
+        s3 = ScriptedEngine(every(10))
+        job, _ = await ran(s3)
+        assert await renew(job, s3) is None  # nobody has reported yet: the report task will
+        uri = (await complete(job, s3)).report_uri
+        assert await rows_told(uri, s3) == (81, 90)
+        s3.script = succeeds
+        await run(job, s3, 1)
+        assert (await state(s3, job)).status is JobStatus.ACTIVE
+        summary = await renew(job, s3)
+        assert summary is not None
+        assert summary.tally.succeeded == 84
+        assert await rows_told(uri, s3) == (84, 90)
+        assert (await state(s3, job)).status is JobStatus.COMPLETE
+
+    in_simulated_time(scenario())
+
+
+def test_the_last_of_several_partitions_that_are_run_again_renews_the_report() -> None:
+    async def scenario() -> None:
+        s3 = ScriptedEngine(every(10))
+        job, _ = await ran(s3)
+        uri = (await complete(job, s3)).report_uri
+        s3.script = lambda entry: fails(entry) if entry.row == 90 else succeeds(entry)
+        renewed = []
+        for number in (0, 2):
+            s3.broken_after = 9 if number == 2 else None
+            with contextlib.suppress(S3BatchError):
+                await run(job, s3, number)
+            s3.broken_after = None
+            renewed.append(await renew(job, s3))
+        assert renewed[0] is not None  # no other was at work
+        assert renewed[1] is None  # killed: its retry will be
+        await run(job, s3, 2)
+        assert await renew(job, s3) is not None
+        assert await rows_told(uri, s3) == (86, 90)
+
+    in_simulated_time(scenario())
+
+
+def test_a_job_of_which_a_partition_can_not_be_run_again_is_failed() -> None:
+    async def scenario() -> None:
+        s3 = ScriptedEngine(every(10))
+        job, _ = await ran(s3)
+        await complete(job, s3)
+        stop = asyncio.Event()
+        stop.set()
+        with pytest.raises(Stopped):
+            await run(job, s3, 1, stop=stop)
+        assert await renew(job, s3) is None  # Airflow will retry it
+        with pytest.raises(PartitionsMissing, match="partition 1"):
+            await renew(job, s3, gives_up=True)
+        assert (await state(s3, job)).status is JobStatus.FAILED
 
     in_simulated_time(scenario())
 

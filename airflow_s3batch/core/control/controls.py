@@ -13,10 +13,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from airflow_s3batch.core.at_once import each
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, JobConflict
 from airflow_s3batch.core.folder.checkpoint import Counts, Span, covered_seconds
-from airflow_s3batch.core.folder.documents import each
 from airflow_s3batch.core.folder.overrides import Overrides
 from airflow_s3batch.core.folder.sign import BEAT, LIVES
 from airflow_s3batch.core.folder.status import AWAITING, JobState, utc_now
@@ -24,8 +24,8 @@ from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import Job, JobStatus
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.location import S3Location
-from airflow_s3batch.core.report import wind_up
 from airflow_s3batch.core.running.watch import alive, settle_pause
+from airflow_s3batch.core.winding_up import wind_up
 
 __all__ = ["Controls"]
 

@@ -10,15 +10,17 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from airflow_s3batch.core.at_once import each
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.control.controls import Controls
 from airflow_s3batch.core.errors import InvalidInput, JobConflict, ReportError, S3Error, printable
-from airflow_s3batch.core.folder.documents import each
 from airflow_s3batch.core.folder.sign import BEAT
 from airflow_s3batch.core.folder.status import JobState, utc_now
 from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import JobStatus
 from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.pages import list_pages
+from airflow_s3batch.core.values import as_datetime
 
 __all__ = ["list_jobs"]
 
@@ -83,18 +85,15 @@ async def _readable(told: Awaitable[T | None]) -> T | None:
 
 async def _job_ids(s3: S3Calls, place: S3Location) -> list[str]:
     folder = f"{place.key}/job-" if place.key else "job-"
-    found: list[str] = []
-    page: dict[str, Any] = {"NextContinuationToken": None}
-    while "NextContinuationToken" in page:
-        token = page["NextContinuationToken"]
-        more = {"ContinuationToken": token} if token else {}
-        try:
-            page = await s3.call("ListObjectsV2", **place.in_bucket, Prefix=folder, Delimiter="/", **more)
-        except S3Error as error:
-            raise ReportError(f"the jobs in {printable(place.uri)} can't be listed: {error}") from error
-        found += [prefix["Prefix"][len(folder) : -1] for prefix in page.get("CommonPrefixes", [])]
-    return found
+    try:
+        return [
+            group["Prefix"][len(folder) : -1]
+            async for page in list_pages(s3, **place.in_bucket, Prefix=folder, Delimiter="/")
+            for group in page.get("CommonPrefixes", ())
+        ]
+    except S3Error as error:
+        raise ReportError(f"the jobs in {printable(place.uri)} can't be listed: {error}") from error
 
 
 def _ended_before(state: JobState, moment: datetime) -> bool:
-    return state.ended is not None and datetime.fromisoformat(state.ended.replace("Z", "+00:00")) < moment
+    return state.ended is not None and as_datetime(state.ended) < moment

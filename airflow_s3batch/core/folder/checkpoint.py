@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from airflow_s3batch.core.errors import InvalidInput
 from airflow_s3batch.core.folder.rowset import RowSet
 from airflow_s3batch.core.folder.status import FailureReason
 from airflow_s3batch.core.folder.summary import Summary
+from airflow_s3batch.core.values import as_written
 
 __all__ = ["Attempt", "Checkpoint", "Counts", "Halt", "History", "ResultFile", "Span", "Unsettled", "covered_seconds"]
 
@@ -76,7 +76,7 @@ class Checkpoint:
     failed: RowSet
     files: tuple[ResultFile, ...]
     span: Span
-    """From the attempt's begin to this checkpoint."""
+    """From the attempt's start to this checkpoint."""
 
     def to_json(self) -> dict[str, Any]:
         """The checkpoint as JSON."""
@@ -96,7 +96,7 @@ class Checkpoint:
         Raises:
             InvalidInput: it isn't that.
         """
-        try:
+        with as_written("a checkpoint"):
             return cls(
                 number=told["Checkpoint"],
                 attempt=told["Attempt"],
@@ -105,8 +105,6 @@ class Checkpoint:
                 files=_read_files(told["Files"]),
                 span=Span(*told["Span"]),
             )
-        except (KeyError, TypeError) as error:
-            raise InvalidInput(f"not a checkpoint: {error!r}") from error
 
 
 class Halt(NamedTuple):
@@ -160,7 +158,7 @@ class Attempt:
             "Summary": None,
         }
         if self.summary is not None:
-            told |= {"Summary": self.summary.as_dict(), "Files": _files(self.files)}
+            told |= {"Summary": self.summary.to_json(), "Files": _files(self.files)}
         if self.halt is not None:
             told["Halt"] = {**self.halt.cause._asdict(), **self.halt.counts._asdict()}
         return {**told, "Spans": [list(span) for span in self.spans]} if self.over else told
@@ -172,19 +170,17 @@ class Attempt:
         Raises:
             InvalidInput: it isn't that.
         """
-        try:
+        with as_written("an attempt"):
             summary, halt = told["Summary"], told.get("Halt")
             return cls(
                 number=told["Attempt"],
                 opened=told.get("Opened", 1),
                 owner=told.get("Owner", ""),
-                summary=None if summary is None else Summary.from_dict(summary),
+                summary=None if summary is None else Summary.from_json(summary),
                 halt=None if halt is None else _read_halt(**halt),
                 files=_read_files(told.get("Files", ())),
                 spans=tuple(Span(*span) for span in told.get("Spans", ())),
             )
-        except (KeyError, TypeError) as error:
-            raise InvalidInput(f"not an attempt: {error!r}") from error
 
 
 def _read_halt(code: str, reason: str, succeeded: int, failed: int) -> Halt:

@@ -11,28 +11,26 @@ import asyncio
 import hashlib
 import json
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import JobConflict, ReportError, S3Error
 from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.pages import list_pages
 
-__all__ = ["UNWRITABLE", "Document", "Documents", "Listed", "each"]
+__all__ = ["UNWRITABLE", "Document", "Documents", "Listed"]
 
 UNWRITABLE = "The job report could not be written to your report bucket. Please check your permissions."
 """AWS's words."""
 
-_AT_ONCE = 32
-"""Calls at once where many small objects are read."""
 _TRIES = 20
 """How often a change is made anew on what others have written meanwhile."""
 _HTTP_NOT_FOUND, _HTTP_CONFLICT, _HTTP_PRECONDITION, _HTTP_NOT_IMPLEMENTED = 404, 409, 412, 501
 _REFUSALS = frozenset({_HTTP_NOT_FOUND, _HTTP_CONFLICT, _HTTP_PRECONDITION, _HTTP_NOT_IMPLEMENTED})
 
 T = TypeVar("T")
-A = TypeVar("A")
 
 
 @dataclass(frozen=True)
@@ -159,21 +157,15 @@ class Documents:
 
     async def list(self, folder: str) -> list[Listed]:
         """What is in a folder, by its name in there."""
-        found: list[Listed] = []
         start = len(self.key(folder))
-        page: dict[str, Any] = {"NextContinuationToken": None}
-        while "NextContinuationToken" in page:
-            token = page["NextContinuationToken"]
-            more = {"ContinuationToken": token} if token else {}
-            try:
-                page = await self._s3.call("ListObjectsV2", **self._place.in_bucket, Prefix=self.key(folder), **more)
-            except S3Error as error:
-                raise self._unreadable(error) from error
-            found += [
+        try:
+            return [
                 Listed(one["Key"][start:], one.get("ETag", ""), one["Size"], one["LastModified"].timestamp())
-                for one in page.get("Contents", [])
+                async for page in list_pages(self._s3, **self._place.in_bucket, Prefix=self.key(folder))
+                for one in page.get("Contents", ())
             ]
-        return found
+        except S3Error as error:
+            raise self._unreadable(error) from error
 
     async def touch(self, name: str) -> float:
         """S3's time: when it says that an empty object of this name was written just now. Unix seconds."""
@@ -213,19 +205,3 @@ class Documents:
         return ReportError(
             f"{self._owner}: the report's bucket {self._place.bucket} doesn't exist; create it, or name another"
         )
-
-
-async def each(do: Callable[[A], Awaitable[T]], arguments: Iterable[A]) -> list[T]:
-    """The results for all arguments, in their order, 32 at once."""
-    free = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(argument: A) -> T:
-        async with free:
-            return await do(argument)
-
-    tasks = [asyncio.create_task(one(argument)) for argument in arguments]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from airflow_s3batch.core.at_once import each
 from airflow_s3batch.core.errors import ReportError
 from airflow_s3batch.core.folder.checkpoint import Attempt, History, ResultFile, Span, Unsettled
-from airflow_s3batch.core.folder.documents import each
 from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import Job
 from airflow_s3batch.core.results import read_results, result_rows

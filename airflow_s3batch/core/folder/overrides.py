@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from airflow_s3batch.core.errors import InvalidInput
 from airflow_s3batch.core.folder.status import iso
 from airflow_s3batch.core.limits import Limits
+from airflow_s3batch.core.values import as_written
 
 __all__ = ["Overrides"]
 
@@ -66,7 +66,7 @@ class Overrides:
         Raises:
             InvalidInput: it isn't that.
         """
-        try:
+        with as_written("a job's overrides"):
             overrides = cls(
                 limits=dict(told["Limits"]),
                 priority=told["Priority"],
@@ -74,6 +74,4 @@ class Overrides:
                 changed=told["Changed"],
             )
             overrides.on(Limits())
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInput(f"not a job's overrides: {error!r}") from error
         return overrides

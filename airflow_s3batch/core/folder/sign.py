@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_s3batch.core.errors import InvalidInput
 from airflow_s3batch.core.folder.checkpoint import Counts, Span
+from airflow_s3batch.core.values import as_written
 
 __all__ = ["BEAT", "LIVES", "Sign"]
 
@@ -50,7 +50,7 @@ class Sign:
         Raises:
             InvalidInput: it isn't that.
         """
-        try:
+        with as_written("a sign of life"):
             return cls(
                 owner=told["Owner"],
                 attempt=told["Attempt"],
@@ -59,5 +59,3 @@ class Sign:
                 rate=told["ObjectsPerSecond"],
                 spans=tuple(Span(*span) for span in told["Spans"]),
             )
-        except (KeyError, TypeError) as error:
-            raise InvalidInput(f"not a sign of life: {error!r}") from error

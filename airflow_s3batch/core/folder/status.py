@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from airflow_s3batch.core.errors import InvalidInput, JobConflict, ManifestError, S3Error, printable
+from airflow_s3batch.core.errors import JobConflict, ManifestError, S3Error, printable
 from airflow_s3batch.core.job import JobStatus
+from airflow_s3batch.core.values import as_written
 
 __all__ = ["AWAITING", "FINAL", "MANIFEST_CHANGED", "THRESHOLD_PASSED", "FailureReason", "JobState", "iso", "utc_now"]
 
@@ -130,6 +131,7 @@ class JobState:
             reason=printable(reason, _REASON_MOST),
             failures=tuple(failures),
             ended=iso(at) if status.ended else None,
+            report_uri=None if reopened else self.report_uri,  # it tells of the job as it was
             opened=self.opened + reopened,
             suspended=iso(at) if status is JobStatus.SUSPENDED else self.suspended,
             suspended_cause=printable(reason, _REASON_MOST) if status is JobStatus.SUSPENDED else self.suspended_cause,
@@ -181,7 +183,7 @@ class JobState:
         Raises:
             InvalidInput: it isn't that.
         """
-        try:
+        with as_written("a job's status"):
             progress = described["ProgressSummary"]
             return cls(
                 job_id=described["JobId"],
@@ -201,5 +203,3 @@ class JobState:
                 suspended=described.get("SuspendedDate"),
                 suspended_cause=described.get("SuspendedCause", ""),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInput(f"not a job's status: {error!r}") from error

@@ -28,17 +28,18 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from airflow_s3batch.core.at_once import each
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import JobConflict
 from airflow_s3batch.core.folder.checkpoint import Attempt, Checkpoint, ResultFile
-from airflow_s3batch.core.folder.documents import UNWRITABLE, Document, Documents, Listed, each
+from airflow_s3batch.core.folder.documents import Document, Documents, Listed
 from airflow_s3batch.core.folder.overrides import Overrides
 from airflow_s3batch.core.folder.sign import Sign
 from airflow_s3batch.core.folder.status import JobState
 from airflow_s3batch.core.job import Job
 from airflow_s3batch.core.location import S3Location
 
-__all__ = ["UNWRITABLE", "JobFolder"]
+__all__ = ["JobFolder"]
 
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]+)\.json")
 
@@ -96,10 +97,6 @@ class JobFolder:
     async def read_state(self) -> JobState | None:
         """Where the job stands, None if nothing was written yet."""
         return await self._documents.read("status.json", JobState.from_aws)
-
-    async def write_state(self, state: JobState) -> None:
-        """Write down where the job stands, whatever was written before."""
-        await self._documents.write("status.json", _readable(state.to_aws()))
 
     async def change_state(self, make: Callable[[JobState | None], JobState]) -> JobState:
         """Write down where the job stands from where it stood; return it.

@@ -6,32 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_s3batch.core.errors import InvalidInput
 from airflow_s3batch.core.folder.tally import Failure, Tally
 from airflow_s3batch.core.job import JobStatus
+from airflow_s3batch.core.values import as_written
+from airflow_s3batch.core.wording import duration
 
-__all__ = ["JobSummary", "Summary", "counted", "duration"]
+__all__ = ["JobSummary", "Summary"]
 
-_MOMENT, _MINUTE, _HOUR = 10, 60, 3600
 _CODES_TOLD = 3
 """Error codes in a line of the log."""
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: ``0.4 s``, ``42 s``, ``3 min 20 s``, ``27 h 5 min``."""
-    whole = round(seconds)
-    if seconds < _MOMENT:
-        return f"{seconds:.1f} s"
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
-    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
-
-
-def counted(number: int, what: str) -> str:
-    """So many of something, as a person says it: ``1 object``, ``3,000 objects``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +41,7 @@ class Summary:
         failed = f"{self.tally.failed:,} failed" + (f" ({', '.join(codes)})" if codes else "")
         return f"{self.tally.succeeded:,} succeeded{before}, {failed}, in {duration(self.elapsed_seconds)}{rate}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The summary as JSON."""
         return {
             "partition": self.partition,
@@ -66,17 +49,17 @@ class Summary:
             "rows": self.rows,
             "skipped": self.skipped,
             "elapsed_seconds": self.elapsed_seconds,
-            **_told(self.tally),
+            **_tally_json(self.tally),
         }
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Summary:
-        """Read what `as_dict` wrote.
+    def from_json(cls, told: Mapping[str, Any]) -> Summary:
+        """Read what `to_json` wrote.
 
         Raises:
             InvalidInput: it isn't that.
         """
-        try:
+        with as_written("a partition's summary"):
             return cls(
                 partition=told["partition"],
                 attempt=told["attempt"],
@@ -90,8 +73,6 @@ class Summary:
                     examples=tuple(Failure(**example) for example in told["examples"]),
                 ),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInput(f"not a partition's summary: {error!r}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +95,14 @@ class JobSummary:
         """Objects done a second, all partitions together."""
         return self.total / self.elapsed_seconds if self.elapsed_seconds else 0.0
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The summary as JSON."""
         return {
             "job_id": self.job_id,
             "status": self.status.value,
             "operation": self.operation,
             "total": self.total,
-            **_told(self.tally),
+            **_tally_json(self.tally),
             "elapsed_seconds": round(self.elapsed_seconds, 3),
             "objects_per_second": round(self.objects_per_second, 1),
             "report_uri": self.report_uri,
@@ -147,7 +128,7 @@ class JobSummary:
         return "\n".join([rule, *lines, rule])
 
 
-def _told(tally: Tally) -> dict[str, Any]:
+def _tally_json(tally: Tally) -> dict[str, Any]:
     return {
         "succeeded": tally.succeeded,
         "failed": tally.failed,

@@ -38,6 +38,13 @@ def test_a_job_goes_the_ways_of_aws_and_is_opened_again_by_running_it(way: str) 
         assert (moved.ended is not None) == moved.status.ended
 
 
+@pytest.mark.parametrize("status", [JobStatus.ACTIVE, JobStatus.PREPARING, JobStatus.SUSPENDED])
+def test_a_job_that_is_opened_again_has_no_report_until_it_is_written_anew(status: JobStatus) -> None:
+    complete = state("Completing").moved(JobStatus.COMPLETE, at=NOON).reported("s3://lake/manifest.json")
+
+    assert "ReportUri" not in complete.moved(status, at=NOON).to_aws()
+
+
 @pytest.mark.parametrize(
     ("here", "there"),
     [

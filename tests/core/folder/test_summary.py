@@ -5,7 +5,7 @@ import json
 import pytest
 
 from airflow_s3batch.core.errors import InvalidInput
-from airflow_s3batch.core.folder.summary import JobSummary, Summary, duration
+from airflow_s3batch.core.folder.summary import JobSummary, Summary
 from airflow_s3batch.core.folder.tally import Failure, Tally
 from airflow_s3batch.core.job import JobStatus
 from airflow_s3batch.core.running.progress import Meter
@@ -18,17 +18,9 @@ TALLY = Tally(
 )
 
 
-@pytest.mark.parametrize(
-    ("seconds", "told"),
-    [(0.04, "0.0 s"), (3.27, "3.3 s"), (59.4, "59 s"), (60, "1 min 0 s"), (200, "3 min 20 s"), (97_500, "27 h 5 min")],
-)
-def test_seconds_are_told_as_a_person_says_them(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
-
-
 def test_a_partitions_summary_survives_json() -> None:
     summary = Summary(partition=3, attempt=2, rows=1_234_567, skipped=7, elapsed_seconds=1.5, tally=TALLY)
-    assert Summary.from_dict(json.loads(json.dumps(summary.as_dict()))) == summary
+    assert Summary.from_json(json.loads(json.dumps(summary.to_json()))) == summary
 
 
 @pytest.mark.parametrize(
@@ -52,7 +44,7 @@ def test_a_partitions_summary_is_a_line_in_the_log(tally: Tally, skipped: int, t
 @pytest.mark.parametrize("told", [{}, {"partition": 1}])
 def test_what_is_no_summary_is_refused(told: dict[str, int]) -> None:
     with pytest.raises(InvalidInput, match="not a partition's summary"):
-        Summary.from_dict(told)
+        Summary.from_json(told)
 
 
 def test_the_table_is_one_a_person_can_read() -> None:
