@@ -6,8 +6,9 @@ botocore and the engine load on the worker.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from airflow_s3batch.core.lazy import loaded_lazily
 
 if TYPE_CHECKING:
     from airflow_s3batch.confirm import Confirm, S3BatchConfirmOperator
@@ -151,13 +152,7 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    module = _MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    globals()[name] = found
-    return found
+__getattr__ = loaded_lazily(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

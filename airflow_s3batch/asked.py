@@ -1,4 +1,4 @@
-"""What an author gives to an operator, as the core takes it: the job's report, the whole job, and a job made before."""
+"""What an author gives to an operator: checked when the DAG file is parsed, and made what the core takes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.job import CompletionReport, JobSpec
 from airflow_s3batch.core.limits import FailureThreshold, Limits
-from airflow_s3batch.core.location import is_template
 from airflow_s3batch.core.manifest import Manifest
-from airflow_s3batch.core.operations import Operation
-from airflow_s3batch.core.values import Value, is_reference
+from airflow_s3batch.core.operations import Operation, RestoreObject, operation_from_aws
+from airflow_s3batch.core.rendering import is_template, rendered
+from airflow_s3batch.core.values import Value, is_reference, is_templated, require_rendered
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
 
-__all__ = ["as_reference", "as_report", "as_spec", "check_asked"]
+__all__ = [
+    "as_reference",
+    "as_report",
+    "as_spec",
+    "check_asked",
+    "check_map_length",
+    "check_new_or_old",
+    "check_nothing_to_wait_for",
+    "check_whole_or_part",
+]
 
 _SHOWN = 80
 """Characters of what was given, in errors."""
@@ -30,13 +39,17 @@ _WAYS_OUT = {
 def check_asked(*, manifest: Any, operation: Any, limits: Any, threshold: Any) -> None:
     """See, when the DAG file is parsed, that these are of the kinds that a job can be made of; None for none given.
 
+    An operation in AWS's JSON is read if nothing in it has yet to be rendered.
+
     Raises:
-        InvalidInput: one isn't; says what it is, and what to write.
+        InvalidInput: one isn't; says what it is, and what to write. Or JSON is wrong.
     """
     _check_kind("manifest", manifest, Manifest)
     _check_kind("operation", operation, Operation)
     _check_kind("limits", limits, Limits)
     _check_kind("threshold", threshold, FailureThreshold)
+    if isinstance(operation, dict) and not is_templated(operation):
+        operation_from_aws(operation)
 
 
 def _check_kind(name: str, given: Any, kind: type[Value]) -> None:
@@ -64,6 +77,10 @@ def as_report(report: CompletionReport | str | dict[str, Any] | XComArg) -> Comp
     """
     if isinstance(report, CompletionReport):
         return report
+    if not (isinstance(report, str | dict) or is_reference(report)):
+        shown = f"report={printable(repr(report), _SHOWN)}"
+        wrong = f"{shown} is no CompletionReport, but of type {type(report).__name__}"
+        raise InvalidInput(f"{wrong}; write 's3://bucket/prefix', or CompletionReport(…)")
     return CompletionReport.from_aws(report) if isinstance(report, dict) else CompletionReport(cast("str", report))
 
 
@@ -80,23 +97,28 @@ def as_spec(
     """Return the job that an author means, by values and by what rendering made of them.
 
     Raises:
-        InvalidInput: a field is wrong, or holds a template that was never rendered.
+        InvalidInput: a field is wrong, or a value that was never rendered holds a template.
     """
-    return JobSpec.from_aws(
-        {
-            "Manifest": _as_aws(manifest),
-            "Operation": _as_aws(operation),
-            "Report": _as_aws(report),
-            "Limits": (limits or Limits()).to_aws(),
-            "FailureThreshold": None if threshold is None else threshold.to_aws(),
-            "Description": description,
-            "Priority": priority,
-        }
-    )
+    told = {
+        "Manifest": _as_aws(manifest),
+        "Operation": _as_aws(operation),
+        "Report": _as_aws(report),
+        "Limits": (limits or Limits()).to_aws(),
+        "FailureThreshold": None if threshold is None else threshold.to_aws(),
+        "Description": description,
+        "Priority": priority,
+    }
+    with rendered():  # names of a task's finding may hold braces, and are taken as they are
+        return JobSpec.from_aws(told)
 
 
-def _as_aws(value: Any) -> Any:
-    return value.to_aws() if isinstance(value, Value) else value
+def _as_aws(given: Any) -> Any:
+    """What rendering made of a value, which is its JSON; a value itself is not rendered."""
+    if not isinstance(given, Value):
+        return given
+    told = given.to_aws()
+    require_rendered(told)
+    return told
 
 
 def as_reference(name: str, given: Any, *more: str) -> dict[str, Any]:
@@ -111,3 +133,66 @@ def as_reference(name: str, given: Any, *more: str) -> dict[str, Any]:
     raise InvalidInput(
         f"{name} must be what S3BatchPrepareOperator gives, with {', '.join(fields)}; got {printable(repr(given))}"
     )
+
+
+def check_whole_or_part(partition: Any, **whole: Any) -> None:
+    """See that S3BatchJobOperator gets a partition, or a whole job, which is manifest, operation and report.
+
+    Raises:
+        InvalidInput: it isn't so; says what to write.
+    """
+    missing = [name for name, value in whole.items() if value is None]
+    if partition is None and missing:
+        raise InvalidInput(f"S3BatchJobOperator needs a partition, or a whole job: {', '.join(missing)} missing")
+    if partition is not None and len(missing) < len(whole):
+        raise InvalidInput(
+            "S3BatchJobOperator takes a partition or a whole job (manifest, operation, report), not both"
+        )
+
+
+def check_nothing_to_wait_for(operation: Any) -> None:
+    """See that the operation of a single task doesn't ask for another task behind it.
+
+    Raises:
+        InvalidInput: it isn't so; says what to write.
+    """
+    if isinstance(operation, RestoreObject) and operation.wait:
+        raise InvalidInput(
+            "RestoreObject(wait=True) is for s3_batch_job; put an S3BatchRestoreSensor(job=<this task>.output) behind "
+            "S3BatchJobOperator instead"
+        )
+
+
+def check_new_or_old(job_id: Any, needed: dict[str, Any], other: dict[str, Any]) -> None:
+    """See that a job is new, and has what is needed, or is named by its id, and has nothing of this told anew.
+
+    Args:
+        job_id: the id; None for a new job.
+        needed: what a new job needs, by its names; None for what isn't given.
+        other: what else the job made before has, by its names: what is given of it is true.
+
+    Raises:
+        InvalidInput: it isn't so; says what to write.
+    """
+    missing = [name for name, value in needed.items() if value is None]
+    if job_id is None and missing:
+        raise InvalidInput(f"a job needs {', '.join(missing)}; or job_id, to run one that was prepared before")
+    given = [name for name in needed if name not in missing] + [name for name, value in other.items() if value]
+    if job_id is not None and given:
+        raise InvalidInput(f"job_id names a job that has its {' and '.join(given)} already: leave that out")
+
+
+def check_map_length(max_partitions: int) -> None:
+    """See that Airflow, as it is configured here, maps a task so often.
+
+    Raises:
+        InvalidInput: it isn't so; says what to write.
+    """
+    from airflow.configuration import conf
+
+    most = conf.getint("core", "max_map_length", fallback=1024)
+    if max_partitions > most:
+        raise InvalidInput(
+            f"max_partitions={max_partitions}, but Airflow maps a task at most {most} times; "
+            "lower it, or raise [core] max_map_length"
+        )

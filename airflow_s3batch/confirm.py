@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.standard.operators.hitl import HITLOperator
 
 from airflow_s3batch.asked import as_reference
-from airflow_s3batch.core.errors import JobConflict, printable
-from airflow_s3batch.core.folder.summary import duration
+from airflow_s3batch.core.errors import InvalidInput, JobConflict, printable
 from airflow_s3batch.core.prices import check_prices
+from airflow_s3batch.core.wording import duration
 from airflow_s3batch.failures import AirflowFailException, PlainFailures
 from airflow_s3batch.task import S3BatchTask
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Confirm", "S3BatchConfirmOperator"]
 
 _APPROVE, _REJECT = "Approve", "Reject"
+_DESCRIPTION_SHOWN = 80
+"""Characters, where one of many questions is to be found."""
 _CHOICE = "Approve, and the job runs. Reject, and it is cancelled: nothing is touched."
 # The time for an answer has a name of its own since Airflow 3.2's standard provider; before, this one was taken for it.
 _TIMEOUT = "response_timeout" if "response_timeout" in signature(HITLOperator).parameters else "execution_timeout"
@@ -43,6 +45,19 @@ class Confirm:
     """The ids of the users who may answer, as Airflow's auth manager knows them; if empty, all who may edit the run."""
     notifiers: Sequence[BaseNotifier] = ()
     """Told when the job begins to wait."""
+
+    def __post_init__(self) -> None:
+        """See that it can be.
+
+        Raises:
+            InvalidInput: it can't.
+        """
+        if not _is_wait(self.timeout):
+            way_out = "write timedelta(hours=8), or None to wait for ever"
+            raise InvalidInput(f"Confirm: timeout={printable(repr(self.timeout))}; {way_out}")
+        if isinstance(self.assignees, str):
+            shown = printable(repr(self.assignees))
+            raise InvalidInput(f"Confirm: assignees={shown} is one text; write [{shown}]")
 
 
 class S3BatchConfirmOperator(S3BatchTask, HITLOperator):
@@ -126,7 +141,7 @@ class S3BatchConfirmOperator(S3BatchTask, HITLOperator):
         """Have the job Failed, since nobody has answered in time; return what to say of it."""
         from airflow_s3batch.core.control.confirm import expire
 
-        waited = "the time there was" if self.timeout is None else _told(self.timeout)
+        waited = "the time there was" if self.timeout is None else _in_words(self.timeout)
         stands = self.in_s3(access, job.spec.limits, lambda s3, _: expire(job, s3, waited=waited))
         return (
             f"job {job.job_id} is {stands.value}: nobody has confirmed it in {waited}. Nothing is touched "
@@ -156,9 +171,14 @@ class S3BatchConfirmOperator(S3BatchTask, HITLOperator):
 
 
 def _question(told: Estimate) -> str:
-    return f"{told.operation} on {told.objects:,} objects?"
+    described = f"{printable(told.description, _DESCRIPTION_SHOWN)}: " if told.description else ""
+    return f"{described}{told.operation} on {told.objects:,} objects?"
 
 
-def _told(time: timedelta) -> str:
+def _is_wait(timeout: object) -> bool:
+    return timeout is None or (isinstance(timeout, timedelta) and timeout > timedelta(0))
+
+
+def _in_words(time: timedelta) -> str:
     days = time.days
     return f"{days} days" if days > 1 else duration(time.total_seconds())

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["S3BatchPythonJob", "S3BatchPythonOperator", "s3_batch_task"]
 
 _THREADS = 32
+_OF_A_FUNCTION = {"operation", "job_id"}
+"""Parameters of a job that the function stands for."""
 # How Airflow names the module that it makes of a DAG file.
 _MADE_UP = re.compile(r"unusual_prefix_[0-9a-f]+_")
 
@@ -91,6 +93,8 @@ class S3BatchPythonJob(S3BatchJob, ResolveMixin):
         job: what else `S3BatchJob` takes.
     """
 
+    _written: ClassVar[str] = "@task.s3_batch"
+
     def __init__(
         self,
         group_id: str,
@@ -102,6 +106,10 @@ class S3BatchPythonJob(S3BatchJob, ResolveMixin):
     ) -> None:
         self._call = {"python_callable": python_callable, "op_kwargs": op_kwargs, "threads": threads}
         super().__init__(group_id, operation=PythonFunction(_name(python_callable)), **job)
+
+    @classmethod
+    def _parameters(cls) -> list[str]:
+        return [name for name in super()._parameters() if name not in _OF_A_FUNCTION] + ["threads"]
 
     def _partial_run(self, **options: Any) -> OperatorPartial:
         return S3BatchPythonOperator.partial(**self._call, **options)
@@ -179,7 +187,7 @@ def s3_batch_task(python_callable: Callable[..., Any] | None = None, **options: 
     """
     if missing := [name for name in ("manifest", "report") if name not in options]:
         raise TypeError(f"@task.s3_batch needs {' and '.join(missing)}: @task.s3_batch(manifest=…, report=…)")
-    if {"operation", "job_id"} & options.keys():
+    if _OF_A_FUNCTION & options.keys():
         raise TypeError("@task.s3_batch: the function is the operation, of a new job: leave out operation and job_id")
     options.pop("multiple_outputs", None)
     threads = options.get("threads", _THREADS)

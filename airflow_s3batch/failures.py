@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from airflow_s3batch.core.errors import InvalidInput, JobFailed, ManifestChanged, S3BatchError
+from airflow_s3batch.core.errors import InvalidInput, JobFailed, ManifestChanged, ManifestInvalid, S3BatchError
 
 try:
     from airflow.sdk.exceptions import AirflowFailException
@@ -19,7 +19,7 @@ __all__ = ["AirflowFailException", "PlainFailures", "is_final"]
 
 log = logging.getLogger(__name__)
 
-_FINAL = (InvalidInput, JobFailed, ManifestChanged)
+_FINAL = (InvalidInput, JobFailed, ManifestChanged, ManifestInvalid)
 """What no retry mends: a person has to change something, or has wanted it so."""
 
 
@@ -33,7 +33,8 @@ class PlainFailures:
 
     The message names the thing, the place and the way out; the way through threads and event loops that it came is at
     level DEBUG. Where a retry is of no use (input that can't work, a job that was cancelled or has failed, a manifest
-    that has changed) the task fails without one, as AirflowFailException. Other exceptions pass as they are.
+    that is wrong or has changed) the task fails without one, as AirflowFailException. Other exceptions pass as they
+    are.
     """
 
     def __enter__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -14,12 +15,13 @@ from airflow.sdk.log import mask_secret
 from botocore import UNSIGNED
 from botocore.config import Config
 
+from airflow_s3batch.asked import as_report
 from airflow_s3batch.core.control.controls import Controls
 from airflow_s3batch.core.control.listing import list_jobs
 from airflow_s3batch.core.control.turn import change_priority
 from airflow_s3batch.core.engine import S3, Credentials, S3Access, run
 from airflow_s3batch.core.errors import InvalidInput, printable
-from airflow_s3batch.core.job import CompletionReport, JobStatus
+from airflow_s3batch.core.job import JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
     from botocore.credentials import Credentials as BotoCredentials
 
     from airflow_s3batch.core.folder.status import JobState
+    from airflow_s3batch.core.job import CompletionReport
     from airflow_s3batch.core.limits import Limits
-    from airflow_s3batch.core.location import S3Location
 
 __all__ = ["S3BatchHook"]
 
 T = TypeVar("T")
+
+_HTTP = re.compile(r"https?://[^/]", re.IGNORECASE)
 
 
 class S3BatchHook(AwsBaseHook):
@@ -83,10 +87,11 @@ class S3BatchHook(AwsBaseHook):
 
         Raises:
             AirflowNotFoundException: the connection doesn't exist.
-            InvalidInput: there are no credentials, and the connection doesn't say to go without.
+            InvalidInput: there are no credentials, and the connection doesn't say to go without; or its endpoint is no
+                URL.
         """
         session = self.get_session(region_name=self.region_name)
-        given = self.conn_config.get_service_endpoint_url("s3")
+        given = self._given_endpoint("s3")
         # boto3's client merges the connection, the environment and the shared configuration files; it sends nothing.
         meta = session.client("s3", endpoint_url=given, config=self.config, verify=self.verify).meta
         settings, s3, region = meta.config, meta.config.s3 or {}, _region(meta.region_name)
@@ -128,7 +133,7 @@ class S3BatchHook(AwsBaseHook):
             statuses: only jobs in one of these (``"Active"``); empty for all.
             limit: most jobs.
         """
-        wanted, place = [_status(status) for status in statuses], _place(report)
+        wanted, place = [_status(status) for status in statuses], as_report(report).place
         return self._in_s3(lambda s3: list_jobs(s3, place, statuses=wanted, limit=limit))
 
     def pause_job(
@@ -141,13 +146,13 @@ class S3BatchHook(AwsBaseHook):
         Returns:
             AWS's answer to UpdateJobStatus: JobId, Status, StatusUpdateReason.
         """
-        return _told(self._with_job(job_id, report, lambda job: job.pause(reason)))
+        return _status_update(self._with_job(job_id, report, lambda job: job.pause(reason)))
 
     def resume_job(
         self, job_id: str, report: CompletionReport | str | dict[str, Any], *, reason: str = ""
     ) -> dict[str, Any]:
         """Let a job that is Paused go on where it was; the answer is that of `pause_job`."""
-        return _told(self._with_job(job_id, report, lambda job: job.resume(reason)))
+        return _status_update(self._with_job(job_id, report, lambda job: job.resume(reason)))
 
     def cancel_job(
         self, job_id: str, report: CompletionReport | str | dict[str, Any], *, reason: str = ""
@@ -157,7 +162,7 @@ class S3BatchHook(AwsBaseHook):
         It is Cancelling until its report task has written what ran, and then Cancelled: at once if no partition runs.
         To run it nevertheless, clear its prepare task, too. The answer is that of `pause_job`.
         """
-        return _told(self._with_job(job_id, report, lambda job: job.cancel(reason)))
+        return _status_update(self._with_job(job_id, report, lambda job: job.cancel(reason)))
 
     def change_limits(
         self,
@@ -192,14 +197,14 @@ class S3BatchHook(AwsBaseHook):
         Returns:
             AWS's answer to UpdateJobPriority: JobId, Priority.
         """
-        place = _place(report)
+        place = as_report(report).place
         self._in_s3(lambda s3: change_priority(s3, place, job_id, priority))
         return {"JobId": job_id, "Priority": priority}
 
     def _with_job(
         self, job_id: str, report: CompletionReport | str | dict[str, Any], do: Callable[[Controls], Awaitable[T]]
     ) -> T:
-        place = _place(report)
+        place = as_report(report).place
         return self._in_s3(lambda s3: do(Controls(s3, place, job_id)))
 
     def _in_s3(self, do: Callable[[S3], Awaitable[T]]) -> T:
@@ -216,18 +221,35 @@ class S3BatchHook(AwsBaseHook):
     def _found_credentials(self, session: boto3.session.Session) -> BotoCredentials:
         found: BotoCredentials | None = session.get_credentials()
         if found is None:
-            connection = f"connection {printable(self.aws_conn_id)!r}" if self.aws_conn_id else "aws_conn_id=None"
             raise InvalidInput(
-                f"{connection}: it has no credentials, and boto3 finds none on the worker; give the connection a login "
-                "and password (access key and secret) or a role; to go without, give it the extra "
+                f"{self._connection}: it has no credentials, and boto3 finds none on the worker; give the connection a "
+                "login and password (access key and secret) or a role; to go without, give it the extra "
                 '{"config_kwargs": {"signature_version": "unsigned"}}'
             )
         return found
 
+    @property
+    def _connection(self) -> str:
+        """As errors call it."""
+        return f"connection {printable(self.aws_conn_id)!r}" if self.aws_conn_id else "aws_conn_id=None"
+
+    def _given_endpoint(self, service: Literal["s3", "lambda"]) -> str | None:
+        """The connection's own endpoint.
+
+        Raises:
+            InvalidInput: it is no URL.
+        """
+        given: str | None = self.conn_config.get_service_endpoint_url(service)
+        if given and not _HTTP.match(given):
+            shown = printable(given.rpartition("@")[2])  # a password may stand before
+            raise InvalidInput(
+                f"{self._connection}: endpoint_url {shown!r} is no URL; write http://host or https://host"
+            )
+        return given
+
     def _endpoint(self, session: boto3.session.Session, service: Literal["s3", "lambda"], region: str) -> str | None:
         """Look up what the connection, the environment or a file configures; None where it is Amazon's own."""
-        given: str | None = self.conn_config.get_service_endpoint_url(service)
-        if given:
+        if given := self._given_endpoint(service):
             return given
         amazons = Config(ignore_configured_endpoint_urls=True)  # type: ignore[call-arg] # the stubs lag behind
         configs = (self.config, self.config.merge(amazons))
@@ -256,12 +278,6 @@ class _Signers:
         return Credentials(frozen.access_key or "", frozen.secret_key or "", frozen.token)
 
 
-def _place(report: CompletionReport | str | dict[str, Any]) -> S3Location:
-    if isinstance(report, CompletionReport):
-        return report.place
-    return (CompletionReport.from_aws(report) if isinstance(report, dict) else CompletionReport(report)).place
-
-
 def _status(status: JobStatus | str) -> JobStatus:
     try:
         return JobStatus(status.capitalize())
@@ -270,7 +286,7 @@ def _status(status: JobStatus | str) -> JobStatus:
         raise InvalidInput(f"{printable(repr(status))} is no job's status; those are {known}") from None
 
 
-def _told(state: JobState) -> dict[str, Any]:
+def _status_update(state: JobState) -> dict[str, Any]:
     return {"JobId": state.job_id, "Status": state.status.value, "StatusUpdateReason": state.reason}
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.execution_time.xcom import XCom
 
-from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.location import S3Location, is_amazons
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -27,14 +27,13 @@ def report_url(report_uri: str, *, region: str, endpoint_url: str | None) -> str
         endpoint_url: as the connection has it; user name and password in it are left out.
     """
     bucket, key, _ = S3Location.parse(report_uri)
-    endpoint = urlsplit(endpoint_url or "")
-    host = endpoint.hostname or ""
-    if not host or host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+    if is_amazons(endpoint_url):
         console = next(
             (name for start, name in _CONSOLES.items() if region.startswith(start)), "console.aws.amazon.com"
         )
         prefix = key.rpartition("/")[0] + "/"
         return f"https://{console}/s3/buckets/{bucket}?{urlencode({'region': region, 'prefix': prefix}, safe='/')}"
+    endpoint = urlsplit(endpoint_url or "")
     place = endpoint.netloc.rpartition("@")[2]
     return f"{endpoint.scheme}://{place}{endpoint.path.rstrip('/')}/{bucket}/{quote(key)}"
 

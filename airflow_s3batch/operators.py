@@ -7,19 +7,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.sdk import TriggerRule, XComArg
 
-from airflow_s3batch.asked import as_reference, as_report, as_spec, check_asked
+from airflow_s3batch.asked import (
+    as_reference,
+    as_report,
+    as_spec,
+    check_asked,
+    check_map_length,
+    check_new_or_old,
+    check_nothing_to_wait_for,
+    check_whole_or_part,
+)
 from airflow_s3batch.assets import report_alias
-from airflow_s3batch.core.errors import InvalidInput, S3BatchError, Stopped
+from airflow_s3batch.core.errors import S3BatchError, Stopped
 from airflow_s3batch.core.job import check_priority
-from airflow_s3batch.core.limits import FailureThreshold
-from airflow_s3batch.core.operations import RestoreObject
-from airflow_s3batch.core.partition import MAX_PARTITIONS, ROWS_PER_PARTITION
+from airflow_s3batch.core.limits import AWS_RULE, FailureThreshold
+from airflow_s3batch.core.partition import MAX_PARTITIONS, ROWS_PER_PARTITION, check_sizes
 from airflow_s3batch.core.prices import check_prices
 from airflow_s3batch.failures import PlainFailures, is_final
 from airflow_s3batch.task import S3BatchTask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -31,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["S3BatchJobOperator", "S3BatchPrepareOperator", "S3BatchReportOperator"]
 
-_AWS_RULE = FailureThreshold()
 _SPEC_FIELDS = ("manifest", "operation", "report", "description")
 
 
@@ -78,7 +85,7 @@ class S3BatchPrepareOperator(S3BatchTask):
         report: CompletionReport | str | dict[str, Any] | XComArg,
         job_id: str | XComArg | None = None,
         limits: Limits | None = None,
-        threshold: FailureThreshold | None = _AWS_RULE,
+        threshold: FailureThreshold | None = AWS_RULE,
         description: str = "",
         priority: int | None = None,
         rows_per_partition: int = ROWS_PER_PARTITION,
@@ -87,12 +94,13 @@ class S3BatchPrepareOperator(S3BatchTask):
         prices: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        _check_new_or_old(
+        check_new_or_old(
             job_id,
             {"manifest": manifest, "operation": operation},
-            {"threshold": threshold != _AWS_RULE, "description": description},
+            {"threshold": threshold != AWS_RULE, "description": description},
         )
         check_asked(manifest=manifest, operation=operation, limits=limits, threshold=threshold)
+        check_sizes(rows_per_partition, max_partitions)
         super().__init__(**kwargs)
         self.manifest = manifest
         self.operation = operation
@@ -111,7 +119,7 @@ class S3BatchPrepareOperator(S3BatchTask):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Return the partitions: job_id, report, number, first_row, rows."""
         with PlainFailures():
-            _check_map_length(self.max_partitions)
+            check_map_length(self.max_partitions)
             access = self.open_access()
             job, report_uri = self._prepare(context, access)
             if self.confirmation_required:
@@ -178,14 +186,15 @@ class S3BatchJobOperator(S3BatchTask):
         operation: Operation | dict[str, Any] | XComArg | None = None,
         report: CompletionReport | str | dict[str, Any] | XComArg | None = None,
         limits: Limits | None = None,
-        threshold: FailureThreshold | None = _AWS_RULE,
+        threshold: FailureThreshold | None = AWS_RULE,
         description: str = "",
         rows_per_partition: int = ROWS_PER_PARTITION,
         **kwargs: Any,
     ) -> None:
-        _check_whole_or_part(partition, manifest=manifest, operation=operation, report=report)
+        check_whole_or_part(partition, manifest=manifest, operation=operation, report=report)
         check_asked(manifest=manifest, operation=operation, limits=limits, threshold=threshold)
-        _check_nothing_to_wait_for(operation)
+        check_nothing_to_wait_for(operation)
+        check_sizes(rows_per_partition)
         place = None if report is None else as_report(report)
         if place is not None:
             kwargs["outlets"] = [report_alias(place.location), *(kwargs.get("outlets") or ())]
@@ -208,11 +217,36 @@ class S3BatchJobOperator(S3BatchTask):
                 given = as_reference("partition", self.partition, "number")
                 job = self.find_job(context, access, given)
                 self.give_way(access, job)
-                with self.deferred_while_paused(job):
+                with self.deferred_while_paused(job), self._renewed_report(context, access, job):
                     return self.run_one(access, job, given["number"])
             job = self._prepare(context, access)
             with self.deferred_while_paused(job):
                 return self._run_all(context, access, job)
+
+    @contextlib.contextmanager
+    def _renewed_report(self, context: Context, access: S3Access, job: Job) -> Iterator[None]:
+        """Have a report that was there before tell of what a partition does in here: it may have been cleared alone."""
+        try:
+            yield
+        except Stopped:
+            raise
+        except S3BatchError as error:
+            if is_final(error) or self.is_last_try(context):
+                with contextlib.suppress(S3BatchError):
+                    self._renew_report(access, job, gives_up=True)
+            raise
+        try:
+            self._renew_report(access, job)
+        except S3BatchError as error:
+            self.log.warning("The report that was there before is out of date; clear the report task, too: %s", error)
+
+    def _renew_report(self, access: S3Access, job: Job, *, gives_up: bool = False) -> None:
+        from airflow_s3batch.core.report import renew
+
+        summary = self.in_s3(access, job.spec.limits, lambda s3, _: renew(job, s3, gives_up=gives_up))
+        if summary is not None:
+            self.log.info("The report that was there before is up to date again:")
+            self.tell(summary.table().splitlines(), summary.tally)
 
     def _prepare(self, context: Context, access: S3Access) -> Job:
         if self.resumed_job_id is not None:  # that one, whatever has become of it and of its manifest meanwhile
@@ -281,41 +315,3 @@ class S3BatchReportOperator(S3BatchTask):
         with PlainFailures():
             access = self.open_access()
             return self.complete_job(context, access, self.find_job(context, access, as_reference("job", self.job)))
-
-
-def _check_whole_or_part(partition: Any, **whole: Any) -> None:
-    missing = [name for name, value in whole.items() if value is None]
-    if partition is None and missing:
-        raise InvalidInput(f"S3BatchJobOperator needs a partition, or a whole job: {', '.join(missing)} missing")
-    if partition is not None and len(missing) < len(whole):
-        raise InvalidInput(
-            "S3BatchJobOperator takes a partition or a whole job (manifest, operation, report), not both"
-        )
-
-
-def _check_nothing_to_wait_for(operation: Any) -> None:
-    if isinstance(operation, RestoreObject) and operation.wait:
-        raise InvalidInput(
-            "RestoreObject(wait=True) is for s3_batch_job; put an S3BatchRestoreSensor(job=<this task>.output) behind "
-            "S3BatchJobOperator instead"
-        )
-
-
-def _check_new_or_old(job_id: Any, needed: dict[str, Any], other: dict[str, Any]) -> None:
-    missing = [name for name, value in needed.items() if value is None]
-    if job_id is None and missing:
-        raise InvalidInput(f"a job needs {', '.join(missing)}; or job_id, to run one that was prepared before")
-    given = [name for name in needed if name not in missing] + [name for name, value in other.items() if value]
-    if job_id is not None and given:
-        raise InvalidInput(f"job_id names a job that has its {' and '.join(given)} already: leave that out")
-
-
-def _check_map_length(max_partitions: int) -> None:
-    from airflow.configuration import conf
-
-    most = conf.getint("core", "max_map_length", fallback=1024)
-    if max_partitions > most:
-        raise InvalidInput(
-            f"max_partitions={max_partitions}, but Airflow maps a task at most {most} times; "
-            "lower it, or raise [core] max_map_length"
-        )

@@ -90,12 +90,12 @@ class S3BatchRestoreSensor(S3BatchTask, BaseSensorOperator):
             InvalidInput: the report doesn't tell which objects were asked for.
         """
         self._so_far = self._look(context, self._so_far)
-        return PokeReturnValue(is_done=self._so_far.ended, xcom_value=self._told(self._so_far))
+        return PokeReturnValue(is_done=self._so_far.ended, xcom_value=self._result(self._so_far))
 
     def _go_on(self, context: Context, so_far: Restores, began: float) -> dict[str, Any]:
         so_far = self._look(context, so_far)
         if so_far.ended:
-            return self._told(so_far)
+            return self._result(so_far)
         from airflow_s3batch.restore_trigger import S3BatchRestoreTrigger
 
         trigger = S3BatchRestoreTrigger(
@@ -132,5 +132,5 @@ class S3BatchRestoreSensor(S3BatchTask, BaseSensorOperator):
             f"got {printable(repr(self.job))}"
         )
 
-    def _told(self, so_far: Restores) -> dict[str, Any]:
+    def _result(self, so_far: Restores) -> dict[str, Any]:
         return {**self._summary(), "restored": so_far.restored}

@@ -9,7 +9,7 @@ from airflow.configuration import conf
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, XComArg
 
 from airflow_s3batch.asked import as_report
-from airflow_s3batch.core.errors import JobFailed, S3BatchError
+from airflow_s3batch.core.errors import JobFailed, S3BatchError, printable
 from airflow_s3batch.core.folder.status import JobState
 from airflow_s3batch.core.job import CompletionReport, JobStatus
 from airflow_s3batch.core.limits import Limits
@@ -49,7 +49,7 @@ class S3BatchJobSensor(S3BatchTask, BaseSensorOperator):
     def __init__(
         self,
         *,
-        job_id: str,
+        job_id: str | XComArg,
         report: CompletionReport | str | dict[str, Any] | XComArg,
         poke_interval: timedelta | float = 30.0,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -71,7 +71,7 @@ class S3BatchJobSensor(S3BatchTask, BaseSensorOperator):
         from airflow_s3batch.triggers import S3BatchJobTrigger
 
         trigger = S3BatchJobTrigger(
-            job_id=self.job_id,
+            job_id=str(self.job_id),
             report=as_report(self.report).to_aws(),
             poke_interval=self.poke_interval,
             **self.connection,
@@ -102,13 +102,15 @@ class S3BatchJobSensor(S3BatchTask, BaseSensorOperator):
         access, place = self.open_access(), as_report(self.report).place
 
         async def work(s3: S3, _: asyncio.Event) -> tuple[JobState | None, str]:
-            folder = JobFolder(s3, place, self.job_id)
+            folder = JobFolder(s3, place, str(self.job_id))
             return await folder.read_state(), folder.report_uri
 
         state, report_uri = self.in_s3(access, Limits(), work)
         self.show_report(context, access, report_uri)
         if state is None or not state.status.ended:
-            self.log.info("Job %s is %s", self.job_id, "not there yet" if state is None else state.status.value)
+            folder = report_uri.removesuffix("manifest.json")
+            stands = f"not there yet: {printable(folder)} is empty" if state is None else state.status.value
+            self.log.info("Job %s is %s", self.job_id, stands)
             return PokeReturnValue(is_done=False)
         _require_success(state)
         return PokeReturnValue(is_done=True, xcom_value=state.to_aws())

@@ -20,7 +20,7 @@ from airflow_s3batch.templates import render_leaves
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 
     import jinja2
     from airflow.sdk import Context
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_s3batch.connected import Connection
     from airflow_s3batch.core.engine import S3, S3Access
     from airflow_s3batch.core.estimate import Estimate
+    from airflow_s3batch.core.folder.tally import Tally
     from airflow_s3batch.core.job import Job
     from airflow_s3batch.core.running.progress import Progress
 
@@ -180,11 +181,7 @@ class S3BatchTask(BaseOperator):
         from airflow_s3batch.core.estimate import estimate
         from airflow_s3batch.core.prices import Prices
 
-        known = None
-        if access.endpoint_url is None:
-            known = Prices.of_region(access.region, prices)
-        elif prices:
-            known = Prices.given(prices)
+        known = Prices.at(access.endpoint_url, access.region, prices)
         told = self.in_s3(access, job.spec.limits, lambda s3, _: estimate(job, s3, prices=known))
         for line in told.table().splitlines():
             self.log.info("%s", line)
@@ -228,8 +225,14 @@ class S3BatchTask(BaseOperator):
                 told = (f"{latest.done:,}", f"{latest.total:,}", f"{latest.failed:,}")
                 self.log.info("Stopped after %s of %s objects, %s failed; the next run goes on from there", *told)
             raise
-        self.log.info("%s", summary)
-        return summary.as_dict()
+        self.tell([str(summary)], summary.tally)
+        return summary.to_json()
+
+    def tell(self, lines: Iterable[str], tally: Tally) -> None:
+        """Log what came of it, as a warning if objects have failed: the task itself succeeds."""
+        tell = self.log.warning if tally.failed else self.log.info
+        for line in lines:
+            tell("%s", line)
 
     @contextlib.contextmanager
     def deferred_while_paused(self, job: Job) -> Iterator[None]:
@@ -302,9 +305,8 @@ class S3BatchTask(BaseOperator):
         from airflow_s3batch.core.report import complete
 
         summary = self.in_s3(access, job.spec.limits, lambda s3, _: complete(job, s3))
-        for line in summary.table().splitlines():
-            self.log.info("%s", line)
-        told = summary.as_dict()
+        self.tell(summary.table().splitlines(), summary.tally)
+        told = summary.to_json()
         announce(context, self.outlets, job.spec.report.place.uri, told)
         return told
 

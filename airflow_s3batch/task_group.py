@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.sdk import TaskGroup, XComArg
 
 from airflow_s3batch.asked import as_report
 from airflow_s3batch.assets import report_alias
-from airflow_s3batch.core.errors import InvalidInput
+from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.job import check_priority
-from airflow_s3batch.core.limits import FailureThreshold
+from airflow_s3batch.core.limits import AWS_RULE, FailureThreshold
 from airflow_s3batch.core.operations import RestoreObject
 from airflow_s3batch.core.partition import MAX_PARTITIONS, ROWS_PER_PARTITION
+from airflow_s3batch.core.values import no_parameter
 from airflow_s3batch.operators import S3BatchJobOperator, S3BatchPrepareOperator, S3BatchReportOperator
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["S3BatchJob", "s3_batch_job"]
 
-_AWS_RULE = FailureThreshold()
 # What Airflow's UI calls a mapped task, instead of its index.
 _ROWS = (
     "rows {{ '{:,} to {:,}'.format("
@@ -76,8 +77,11 @@ class S3BatchJob(TaskGroup):
         group: what else Airflow's TaskGroup takes, ``tooltip`` say.
 
     Raises:
-        InvalidInput: a value can't work.
+        InvalidInput: a value can't work, or there is no such parameter.
     """
+
+    _written: ClassVar[str] = "s3_batch_job"
+    """What an author calls it."""
 
     def __init__(
         self,
@@ -88,7 +92,7 @@ class S3BatchJob(TaskGroup):
         report: CompletionReport | str | dict[str, Any] | XComArg,
         job_id: str | XComArg | None = None,
         limits: Limits | None = None,
-        threshold: FailureThreshold | None = _AWS_RULE,
+        threshold: FailureThreshold | None = AWS_RULE,
         description: str = "",
         priority: int | None = None,
         pool: str | None = None,
@@ -105,6 +109,8 @@ class S3BatchJob(TaskGroup):
         default_args: dict[str, Any] | None = None,
         **group: Any,
     ) -> None:
+        self._check_known(group)
+        _check_flags(confirm, dry_run)
         if dry_run and (confirm or job_id is not None):
             raise InvalidInput(
                 "a dry run is of a new job, and there is nothing to confirm: leave out confirm and job_id"
@@ -162,6 +168,18 @@ class S3BatchJob(TaskGroup):
                 return XComArg(cast("S3BatchTask", task), key=key)
         raise InvalidInput(f"task group {self.group_id} holds no job")
 
+    def _check_known(self, group: Mapping[str, Any]) -> None:
+        airflows = inspect.signature(TaskGroup).parameters
+        if unknown := [name for name in group if name not in airflows]:
+            known = list(dict.fromkeys((*self._parameters(), *airflows)))
+            raise InvalidInput(f"{self._written}: {no_parameter(unknown[0], known)}")
+
+    @classmethod
+    def _parameters(cls) -> list[str]:
+        """Those that are the package's own."""
+        ours = inspect.signature(S3BatchJob).parameters.values()
+        return [one.name for one in ours if one.kind is not one.VAR_KEYWORD]
+
     def _partial_run(self, **options: Any) -> OperatorPartial:
         """The operator that runs a partition, but for the partition."""
         return S3BatchJobOperator.partial(**options)
@@ -177,6 +195,19 @@ def _order(priority: int | None, pool: str | None) -> dict[str, Any]:
     if priority is not None:
         order |= {"priority_weight": check_priority(priority), "weight_rule": "absolute"}
     return order
+
+
+def _check_flags(confirm: Any, dry_run: Any) -> None:
+    """See that these, which say which tasks there are, are known now: no template is."""
+    if not isinstance(dry_run, bool):
+        raise InvalidInput(f"dry_run={printable(repr(dry_run))} is neither True nor False; it isn't templated")
+    if isinstance(confirm, bool):
+        return
+    from airflow_s3batch.confirm import Confirm
+
+    if not isinstance(confirm, Confirm):
+        wrong = f"confirm={printable(repr(confirm))} is neither True, False nor a Confirm"
+        raise InvalidInput(f"{wrong}; it isn't templated")
 
 
 def _confirm_task(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_s3batch.core.errors import InvalidInput, printable
-from airflow_s3batch.core.location import is_template
+from airflow_s3batch.core.rendering import is_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ def render_leaves(document: Any, render: Callable[[str], Any]) -> Any:
     Texts without one stay as they are, byte for byte: native rendering would make the tag ``"1"`` a number.
 
     Raises:
-        InvalidInput: two names are the same once rendered.
+        InvalidInput: a text is no template, in spite of its braces; or two names are the same once rendered.
     """
     if isinstance(document, dict):
         rendered = {render_leaves(name, render): render_leaves(inner, render) for name, inner in document.items()}
@@ -30,5 +30,15 @@ def render_leaves(document: Any, render: Callable[[str], Any]) -> Any:
     if isinstance(document, (list, tuple)):
         return [render_leaves(inner, render) for inner in document]
     if isinstance(document, str) and is_template(document):
-        return str(render(document))
+        return _rendered(document, render)
     return document
+
+
+def _rendered(text: str, render: Callable[[str], Any]) -> str:
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        return str(render(text))
+    except TemplateSyntaxError as error:
+        way_out = "what holds braces of its own has to come from a task or a file, where they are data"
+        raise InvalidInput(f"{printable(repr(text))} is no template: {printable(error)}; {way_out}") from None

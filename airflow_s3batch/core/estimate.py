@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Iterable
 from contextlib import aclosing
@@ -12,12 +11,13 @@ from typing import Any, NamedTuple
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import printable
-from airflow_s3batch.core.folder.summary import duration
 from airflow_s3batch.core.job import Job
 from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.markdown import code_block, in_code, plain
 from airflow_s3batch.core.operations import BatchOperation
 from airflow_s3batch.core.prices import OTHER, Prices, kind_of
 from airflow_s3batch.core.rows import Entry
+from airflow_s3batch.core.wording import duration, first_of
 
 __all__ = ["Estimate", "Requests", "Sample", "estimate"]
 
@@ -32,8 +32,12 @@ _FEW = 4 * _SAMPLES
 _CHECKPOINT_ROWS = 5_000
 """Outcomes that a run commits at once."""
 _URI_SHOWN, _JSON_SHOWN, _BUCKETS_SHOWN = 200, 2_000, 10
+_LINES_SHOWN = 40
+"""Lines of a question, which may be a long list."""
 _FOLDER = "PutObject, for the job's folder"
 _CENT = 0.01
+_FOREIGN = frozenset({"description", "manifest", "objects"})
+"""Facts in which stands what the manifest says, or a template has rendered to."""
 
 
 class Sample(NamedTuple):
@@ -63,11 +67,15 @@ class Estimate:
     """
 
     job_id: str
+    description: str
+    """What the author says of the job; may be empty."""
     operation: str
     """AWS's name of it: ``S3PutObjectTagging``."""
     parameters: dict[str, Any]
     """The operation's parameters, in AWS's words."""
     manifest: str
+    question: dict[str, Any] | None
+    """What the objects were found by, in AWS's words (ManifestGenerator); None if the manifest is the author's list."""
     objects: int
     partitions: int
     buckets: tuple[str, ...]
@@ -94,9 +102,11 @@ class Estimate:
         """The estimate as JSON."""
         return {
             "job_id": self.job_id,
+            "description": self.description,
             "operation": self.operation,
             "parameters": self.parameters,
             "manifest": self.manifest,
+            "found_by": None if self.question is None else _json_line(self.question),
             "objects": self.objects,
             "partitions": self.partitions,
             "buckets": list(self.buckets),
@@ -113,37 +123,47 @@ class Estimate:
         facts = self._facts()
         width = max(len(name) for name, _ in facts)
         lines = [f"{name:<{width}}  {text}" for name, text in facts]
-        lines += [f"{'parameters':<{width}}  {printable(json.dumps(self.parameters, ensure_ascii=False), _JSON_SHOWN)}"]
+        if self.question is not None:
+            lines += [f"{'found by':<{width}}  {_json_line(self.question)}"]
+        lines += [f"{'parameters':<{width}}  {_json_line(self.parameters)}"]
         lines += ["for example", *(f"  {line}" for line in self._sampled())]
         rule = "─" * max(len(line) for line in lines[: len(facts)])
         return "\n".join([rule, *lines, rule])
 
     def markdown(self) -> str:
         """The estimate as Markdown for Airflow's approval page; what comes from the manifest can't become markup."""
-        facts = [f"| {name} | {_code(text) if name in _FOREIGN else _plain(text)} |" for name, text in self._facts()]
+        facts = [f"| {name} | {in_code(text) if name in _FOREIGN else plain(text)} |" for name, text in self._facts()]
         return "\n".join(
             [
                 "| | |",
                 "|---|---|",
                 *facts,
                 "",
+                *self._question_block(),
                 "Parameters:",
                 "",
-                *_block(_json_lines(self.parameters)),
+                *code_block(_json_lines(self.parameters)),
                 "",
                 "For example:",
                 "",
-                *_block(self._sampled()),
+                *code_block(self._sampled()),
             ]
         )
 
+    def _question_block(self) -> list[str]:
+        if self.question is None:
+            return []
+        lines = _json_lines(self.question)
+        more = ["…"] if len(lines) > _LINES_SHOWN else []
+        return ["Found by:", "", *code_block([*lines[:_LINES_SHOWN], *more]), ""]
+
     def _facts(self) -> list[tuple[str, str]]:
-        buckets = ", ".join(map(printable, self.buckets[:_BUCKETS_SHOWN]))
         return [
             ("job", self.job_id),
+            *((("description", printable(self.description, _JSON_SHOWN)),) if self.description else ()),
             ("operation", self.operation),
             ("manifest", printable(self.manifest)),
-            ("objects", f"{self.objects:,} in {buckets}{', …' if len(self.buckets) > _BUCKETS_SHOWN else ''}"),
+            ("objects", f"{self.objects:,} in {first_of(self.buckets, _BUCKETS_SHOWN)}"),
             ("partitions", f"{self.partitions:,}"),
             *((f"requests ({n})", _counted(made)) for n, made in enumerate(self.requests, 1)),
             ("price", f"{_money(self.dollars)}; {self.prices or 'no prices are known for this store'}"),
@@ -176,9 +196,11 @@ async def estimate(job: Job, s3: S3Calls, *, prices: Prices | None) -> Estimate:
     requests.append(Requests(_FOLDER, written, prices.of("PUT", written) if prices else None))
     return Estimate(
         job_id=job.job_id,
+        description=job.spec.description,
         operation=job.spec.operation.aws_name,
         parameters=job.spec.operation.arguments(),
         manifest=job.spec.manifest.location.uri,
+        question=None if job.question is None else job.question.to_aws(),
         objects=job.total,
         partitions=len(job.partitions),
         buckets=job.buckets or tuple(dict.fromkeys(entry.bucket for entry in samples)),
@@ -275,44 +297,11 @@ def _money(dollars: float | None) -> str:
     return f"${dollars:,.2f}" if not dollars or dollars >= _CENT else "under $0.01"
 
 
+def _json_line(document: Any) -> str:
+    """The beginning of a JSON document, safe to show."""
+    return printable(json.dumps(document, ensure_ascii=False), _JSON_SHOWN)
+
+
 def _json_lines(document: Any) -> list[str]:
     """A JSON document on several lines, safe to show."""
     return [printable(line, _JSON_SHOWN) for line in json.dumps(document, indent=2, ensure_ascii=False).splitlines()]
-
-
-_FOREIGN = frozenset({"manifest", "objects"})
-"""Facts in which stands what the manifest says."""
-_BAR = re.compile(r"(\\*)\|")
-_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
-
-
-def _plain(text: str) -> str:
-    """Text of ours that Markdown takes as text: no tables or HTML come of it."""
-    return _PUNCTUATION.sub(r"\\\1", text)
-
-
-def _code(text: str) -> str:
-    """Anybody's text as inline code in a table's cell.
-
-    GitHub's Markdown makes links of what looks like an address (``www.…``) in all text, however its punctuation is
-    escaped, but not in code: https://github.github.com/gfm/#autolinks-extension-
-    """
-    fence = _fence([text], 1)
-    # A cell ends at a bar, also in code, unless there is a backslash before it; and two of these are none.
-    return f"{fence} {_BAR.sub(_barred, text)} {fence}"
-
-
-def _barred(bar: re.Match[str]) -> str:
-    return f"{2 * bar[1]}\\|"
-
-
-def _block(lines: Iterable[str]) -> list[str]:
-    """A code block of these lines, whatever backticks are in them."""
-    lines = list(lines)
-    fence = _fence(lines, 3)
-    return [f"{fence}text", *lines, fence]
-
-
-def _fence(lines: Iterable[str], least: int) -> str:
-    """More backticks than there are in a row in these lines."""
-    return "`" * max(least, 1 + max((len(run) for line in lines for run in re.findall("`+", line)), default=0))

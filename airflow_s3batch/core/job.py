@@ -7,16 +7,17 @@ import uuid
 from enum import Enum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from typing_extensions import Self
 
 from airflow_s3batch.core.errors import InvalidInput, printable
-from airflow_s3batch.core.limits import FailureThreshold, Limits
-from airflow_s3batch.core.location import S3Location, check_account, is_template
+from airflow_s3batch.core.limits import AWS_RULE, FailureThreshold, Limits
+from airflow_s3batch.core.location import S3Location, check_account
 from airflow_s3batch.core.manifest import GeneratedManifest, Manifest, manifest_from_aws
 from airflow_s3batch.core.operations import Operation, operation_from_aws
 from airflow_s3batch.core.partition import Partition
-from airflow_s3batch.core.values import Text, Value, as_create_job_takes, known_arguments, require_rendered
+from airflow_s3batch.core.rendering import is_template, rendered
+from airflow_s3batch.core.values import Text, Value, as_create_job_takes, as_written, known_arguments, require_rendered
 
 __all__ = ["CompletionReport", "Job", "JobSpec", "JobStatus", "check_priority"]
 
@@ -144,17 +145,26 @@ class CompletionReport(Value):
 
 
 class JobSpec(Value):
-    """Everything an author says about a job."""
+    """Everything an author says about a job.
+
+    Raises:
+        InvalidInput: (when built) a text in it is a template that was never rendered.
+    """
 
     manifest: Manifest
     operation: Operation
     report: CompletionReport
     limits: Limits = Limits()
-    threshold: FailureThreshold | None = FailureThreshold()
+    threshold: FailureThreshold | None = AWS_RULE
     """When the job fails because of its objects; None for never."""
     description: Text = Field(default="", max_length=256)
     priority: Annotated[int, AfterValidator(check_priority)] = 0
     """Jobs of a higher one go first."""
+
+    @model_validator(mode="after")
+    def _check_rendered(self) -> Self:
+        require_rendered(self.to_aws())
+        return self
 
     def to_aws(self) -> dict[str, Any]:
         """CreateJob's words for it, and our Limits and FailureThreshold.
@@ -179,11 +189,6 @@ class JobSpec(Value):
         Raises:
             InvalidInput: something in it is unknown, missing, wrong, or an unrendered template.
         """
-        require_rendered(spec)
-        return cls._of(spec)
-
-    @classmethod
-    def _of(cls, spec: dict[str, Any]) -> Self:
         manifest = spec.get("Manifest", spec.get("ManifestGenerator"))
         told = {"Manifest": manifest, "Operation": spec.get("Operation"), "Report": spec.get("Report")}
         if missing := [name for name, value in told.items() if value is None]:
@@ -193,7 +198,7 @@ class JobSpec(Value):
             operation=operation_from_aws(spec["Operation"]),
             report=CompletionReport.from_aws(spec["Report"]),
             limits=Limits(**spec.get("Limits", {})),
-            threshold=FailureThreshold.from_aws(spec.get("FailureThreshold", FailureThreshold().to_aws())),
+            threshold=FailureThreshold.from_aws(spec.get("FailureThreshold", AWS_RULE.to_aws())),
             description=spec.get("Description", ""),
             priority=spec.get("Priority", 0),
         )
@@ -244,16 +249,13 @@ class Job(Value):
         Raises:
             InvalidInput: it isn't one.
         """
-        try:
+        with as_written("a prepared job"), rendered():
             return cls(
                 job_id=job["JobId"],
                 created=job["CreationTime"],
-                # Prepare has seen that all is rendered; what looks like a template now is a name that it found.
-                spec=JobSpec._of(job),  # noqa: SLF001
+                spec=JobSpec.from_aws(job),
                 total=job["TotalNumberOfTasks"],
                 partitions=tuple(Partition(**partition) for partition in job["Partitions"]),
                 buckets=tuple(job.get("Buckets", ())),
                 question=manifest_from_aws(job["ManifestGenerator"]) if "ManifestGenerator" in job else None,
             )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InvalidInput(f"job.json is not a prepared job: {error!r}") from error

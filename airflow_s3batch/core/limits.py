@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from airflow_s3batch.core.values import Value, known_arguments
 
-__all__ = ["Allowance", "FailureThreshold", "Limits"]
+__all__ = ["AWS_RULE", "Allowance", "FailureThreshold", "Limits"]
 
 
 class Allowance:
@@ -91,3 +91,7 @@ class FailureThreshold(Value):
             return None
         known_arguments(cls.__name__, threshold, {"Percent", "Minimum"})
         return cls(**{name.lower(): value for name, value in threshold.items()})
+
+
+AWS_RULE = FailureThreshold()
+"""What AWS's own jobs go by."""

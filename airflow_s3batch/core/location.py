@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from airflow_s3batch.core.errors import InvalidInput, printable
+from airflow_s3batch.core.rendering import is_template
 
-__all__ = ["S3Location", "check_account", "check_bucket", "is_bucket", "is_template"]
+__all__ = ["S3Location", "arn_of", "check_account", "check_bucket", "is_amazons", "is_bucket", "uri_of"]
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, plus what older buckets and
 # S3-compatible stores allow (upper case, underscores). An access point's alias is such a name, too.
@@ -16,9 +18,10 @@ _ACCOUNT = re.compile(r"[0-9]{12}")
 _BUCKET_ARN = re.compile(r"arn:[^:]+:s3:(?P<region>[^:]*):(?P<account>[^:]*):(?P<resource>.+)")
 
 
-def is_template(text: object) -> bool:
-    """Whether the text still holds a Jinja expression, so that it can only be checked once rendered."""
-    return not isinstance(text, str) or "{{" in text or "{%" in text
+def is_amazons(endpoint_url: str | None) -> bool:
+    """Whether Amazon's own S3 is behind an endpoint: by none that is given, or by one of Amazon's (a VPC endpoint)."""
+    host = urlsplit(endpoint_url or "").hostname or ""
+    return not host or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 def is_bucket(name: str) -> bool:
@@ -105,3 +108,13 @@ class S3Location(NamedTuple):
     def arn(self) -> str:
         """``arn:aws:s3:::bucket/key``, or ``arn:aws:s3:::bucket`` without a key."""
         return f"arn:aws:s3:::{self.bucket}/{self.key}" if self.key else f"arn:aws:s3:::{self.bucket}"
+
+
+def arn_of(uri: str) -> str:
+    """The ARN of ``s3://bucket/key``; a template, of which nobody knows yet what it names, as it stands."""
+    return uri if is_template(uri) else S3Location.parse(uri).arn
+
+
+def uri_of(arn: str) -> str:
+    """The URI of an ARN; what isn't one (a URI, or what `arn_of` left), as it stands."""
+    return S3Location.from_arn(arn).uri if arn.startswith("arn:") else arn

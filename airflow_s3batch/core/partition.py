@@ -5,9 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["MAX_PARTITIONS", "ROWS_PER_PARTITION", "Mark", "Marks", "Partition", "split"]
+from airflow_s3batch.core.errors import InvalidInput, printable
+
+__all__ = ["MAX_PARTITIONS", "ROWS_PER_PARTITION", "Mark", "Marks", "Partition", "check_sizes", "split"]
 
 ROWS_PER_PARTITION = 500_000
 """Two to three minutes of work at the 3,500 requests a second that S3 takes a prefix."""
@@ -19,6 +21,17 @@ _SHORT = 12
 """Stretches that are no longer than so many strides are marked where they begin only, from a stride of `_COARSE` on: a
 CSV file's blocks in a manifest of two million rows. So half a stretch is at most a tenth of a partition, of which there
 are no more than `MAX_PARTITIONS`."""
+
+
+def check_sizes(rows_per_partition: Any, max_partitions: Any = MAX_PARTITIONS) -> None:
+    """See that partitions can be cut so.
+
+    Raises:
+        InvalidInput: one is no whole number, or less than 1.
+    """
+    for name, given in (("rows_per_partition", rows_per_partition), ("max_partitions", max_partitions)):
+        if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+            raise InvalidInput(f"{name}={printable(repr(given))}; it is a whole number, at least 1")
 
 
 class Mark(NamedTuple):

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 
+from airflow_s3batch.core.at_once import each
 from airflow_s3batch.core.engine.promise import S3Engine
 from airflow_s3batch.core.errors import (
     InvalidInput,
@@ -20,15 +22,16 @@ from airflow_s3batch.core.errors import (
     S3BatchError,
     printable,
 )
-from airflow_s3batch.core.folder.documents import each
+from airflow_s3batch.core.folder.documents import UNWRITABLE
+from airflow_s3batch.core.folder.sign import BEAT
 from airflow_s3batch.core.folder.status import AWAITING, FINAL, FailureReason, JobState, iso, utc_now
-from airflow_s3batch.core.folder.store import UNWRITABLE, JobFolder
-from airflow_s3batch.core.folder.summary import counted
+from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import CompletionReport, Job, JobSpec, JobStatus
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.manifest import Survey
-from airflow_s3batch.core.partition import MAX_PARTITIONS, ROWS_PER_PARTITION, split
-from airflow_s3batch.core.values import require_rendered
+from airflow_s3batch.core.partition import MAX_PARTITIONS, ROWS_PER_PARTITION, check_sizes, split
+from airflow_s3batch.core.winding_up import wind_up_stopped
+from airflow_s3batch.core.wording import counted, first_of
 
 __all__ = ["prepare", "take_up"]
 
@@ -71,27 +74,43 @@ async def prepare(
         now: the time.
 
     Raises:
-        InvalidInput: a parameter can never work, or is a template that was never rendered.
+        InvalidInput: a parameter can never work.
         ManifestError: the manifest can't be used; from then on the job is Failed, with this as its reason.
         ReportError: the report's location can't be written.
         JobConflict: the job's folder isn't in a state in which it can be prepared.
         JobCancelled: somebody cancelled it meanwhile, or before a retry. JobFailed: it failed for good before a retry.
+            Where it was still being stopped it has ended then, with the report of what ran.
     """
-    if rows_per_partition < 1 or max_partitions < 1:
-        raise InvalidInput(
-            f"rows_per_partition={rows_per_partition}, max_partitions={max_partitions}: both must be at least 1"
-        )
-    require_rendered(spec.to_aws())
+    check_sizes(rows_per_partition, max_partitions)
     spec = spec.model_copy(update={"manifest": await spec.manifest.pin(s3)})
     folder = JobFolder(s3, spec.report.place, spec.job_id(*owner))
-    state, job = await _look(folder)
-    if state is not None and not reopens:
-        _going_on(state)
-    if job is not None:
-        job = await _renewed(folder, job, spec)
-        await _settle(folder, job, now, waits=confirmation_required, reopens=reopens)
-        return job
-    state = await _begin(folder, now, reopens=reopens)
+    async with _ended_if_stopped(folder, now):
+        state, before = await _look(folder)
+        if state is not None and not reopens:
+            _going_on(state)
+        if before is not None:
+            job = await _renewed(folder, before, spec)
+            await _settle(folder, job, now, waits=confirmation_required, reopens=reopens)
+            return job
+        begun = await _begin(folder, now, reopens=reopens)
+        sizes = rows_per_partition, max_partitions
+        made = await _made(spec, s3, folder, created=begun.created, sizes=sizes, now=now)
+        await folder.change_state(
+            lambda latest: _prepared(_going_on(latest or begun), made, now, waits=confirmation_required)
+        )
+        return made
+
+
+async def _made(
+    spec: JobSpec,
+    s3: S3Engine,
+    folder: JobFolder,
+    *,
+    created: str,
+    sizes: tuple[int, int],
+    now: Callable[[], datetime],
+) -> Job:
+    """The new job, written down; `sizes` are the rows of a partition and the most partitions."""
     log.info("Preparing job %s: %s", folder.job_id, folder.uri)
     question = spec.manifest
     try:
@@ -100,24 +119,20 @@ async def prepare(
     except S3BatchError as error:
         await _write_failed(folder, FailureReason.of(error), now)
         raise
-    partitions = split(survey.marks, rows_per_partition, max_partitions)
+    partitions = split(survey.marks, *sizes)
+    objects, parts = counted(survey.rows, "object"), counted(len(partitions), "partition")
+    told = (folder.job_id, spec.operation.aws_name, objects, first_of(survey.buckets, _BUCKETS_SHOWN), parts)
+    log.info("Job %s: %s on %s in %s, in %s", *told)
     job = Job(
         job_id=folder.job_id,
         spec=spec,
         total=survey.rows,
         partitions=partitions,
-        created=state.created,
+        created=created,
         buckets=survey.buckets[:_BUCKETS_KEPT],
         question=None if spec.manifest is question else question,
     )
-    job = await folder.create_job(job)
-    await folder.change_state(
-        lambda latest: _prepared(_going_on(latest or state), job, now, waits=confirmation_required)
-    )
-    objects, parts = counted(job.total, "object"), counted(len(partitions), "partition")
-    told = (job.job_id, spec.operation.aws_name, objects, _shown(survey.buckets), parts)
-    log.info("Job %s: %s on %s in %s, in %s", *told)
-    return job
+    return await folder.create_job(job)
 
 
 async def take_up(
@@ -223,12 +238,19 @@ async def _settle(
 
     state = await folder.change_state(settled)
     log.info("Job %s was prepared before (%s): %s", job.job_id, state.status.value, folder.uri)
+    if state.status is JobStatus.COMPLETE:
+        log.warning(
+            "Job %s is Complete already: %s of its %s objects have succeeded, and aren't done again; to do so, "
+            "make it another job, by another group_id, report location or run id",
+            *(job.job_id, f"{state.succeeded:,}", f"{state.total:,}"),
+        )
 
 
 async def _surveyed(spec: JobSpec, s3: S3Engine, now: datetime) -> Survey:
-    if spec.operation.columns_needed and (wanted := spec.operation.manifest_columns):
+    wanted = spec.operation.manifest_columns
+    if wanted and spec.operation.columns_needed:
         spec.operation.check_columns(await spec.manifest.find_columns(s3, wanted))
-    survey = await spec.manifest.survey(s3)
+    survey = await spec.manifest.survey(s3, wanted)
     for warning in survey.warnings:
         log.warning("%s", warning)
     spec.operation.check_job(survey.rows, survey.buckets, now)
@@ -236,10 +258,6 @@ async def _surveyed(spec: JobSpec, s3: S3Engine, now: datetime) -> Survey:
         s3.check(spec.operation, bucket)
     await each(lambda bucket: spec.operation.look(bucket, s3), survey.buckets)
     return survey
-
-
-def _shown(buckets: Sequence[str]) -> str:
-    return ", ".join(map(printable, buckets[:_BUCKETS_SHOWN])) + (", …" if len(buckets) > _BUCKETS_SHOWN else "")
 
 
 def _prepared(state: JobState, job: Job, now: Callable[[], datetime], *, waits: bool) -> JobState:
@@ -255,6 +273,21 @@ def _going_on(state: JobState) -> JobState:
     if state.status is JobStatus.FAILING or any(failure.code in FINAL for failure in state.failures):
         raise JobFailed(state.job_id, state.failures)
     return state
+
+
+@asynccontextmanager
+async def _ended_if_stopped(folder: JobFolder, now: Callable[[], datetime]) -> AsyncGenerator[None, None]:
+    """Have a job that is told to stop meanwhile end, if possible: no report task follows a prepare that fails."""
+    try:
+        yield
+    except JobFailed:
+        try:
+            state, job = await _look(folder)
+            if job is not None and state is not None and not state.status.ended:
+                await wind_up_stopped(job, folder, BEAT, now)
+        except S3BatchError as error:
+            log.warning("Job %s could not be ended: %s", folder.job_id, error)
+        raise
 
 
 async def _write_failed(folder: JobFolder, reason: FailureReason, now: Callable[[], datetime]) -> None:

@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from airflow_s3batch.core.errors import InvalidInput, printable
+from airflow_s3batch.core.location import is_amazons
 
 __all__ = ["OTHER", "Prices", "check_prices", "kind_of"]
 
@@ -68,6 +69,13 @@ class Prices(NamedTuple):
     by_kind: dict[str, float]
     source: str
     """Whose prices these are, for a person."""
+
+    @classmethod
+    def at(cls, endpoint_url: str | None, region: str, given: Mapping[str, float] | None = None) -> Prices | None:
+        """What an S3 charges: Amazon's prices where that is behind the endpoint, else an author's; None if none."""
+        if is_amazons(endpoint_url):
+            return cls.of_region(region, given)
+        return cls.given(given) if given else None
 
     @classmethod
     def of_region(cls, region: str, given: Mapping[str, float] | None = None) -> Prices:

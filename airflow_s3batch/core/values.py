@@ -1,14 +1,14 @@
 """`Value`, the base of everything an author writes down: frozen, checked when built, JSON in and out.
 
 Text that holds a Jinja expression can't be checked before Airflow renders it, so validators let it pass
-(`is_template`) and :func:`require_rendered` refuses what is left when the job is prepared.
+(`is_template`), and a job refuses what of it is left (:func:`require_rendered`).
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationError
 
 from airflow_s3batch.core.errors import InvalidInput, printable
-from airflow_s3batch.core.location import is_template
+from airflow_s3batch.core.rendering import is_template
 
 __all__ = [
     "Flag",
@@ -25,8 +25,12 @@ __all__ = [
     "Value",
     "WholeNumber",
     "as_create_job_takes",
+    "as_datetime",
+    "as_written",
     "is_reference",
+    "is_templated",
     "known_arguments",
+    "no_parameter",
     "one_of",
     "require_rendered",
 ]
@@ -53,7 +57,7 @@ class Value(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise InvalidInput(_told(type(self), error)) from None
+            raise InvalidInput(_explained(type(self), error)) from None
         self._references = tuple(_references(fields))
 
     @property
@@ -70,12 +74,12 @@ class Value(BaseModel):
         return self.to_aws()
 
 
-def _told(kind: type[Value], error: ValidationError) -> str:
+def _explained(kind: type[Value], error: ValidationError) -> str:
     problems = []
     for problem in error.errors(include_url=False, include_context=False):
         place = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
-            problems.append(_unknown(place, list(kind.model_fields)))
+            problems.append(no_parameter(place, list(kind.model_fields)))
             continue
         what = problem["msg"].removeprefix("Value error, ")
         given = (
@@ -85,7 +89,7 @@ def _told(kind: type[Value], error: ValidationError) -> str:
     return f"{kind.__name__}: " + "; ".join(problems)
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def no_parameter(name: str, known: Sequence[str]) -> str:
     """What is wrong with a parameter of this name: with the one that was meant, or all that there are."""
     meant = [one for one in known if one.endswith(f"_{name}") or one.startswith(f"{name}_")]
     meant = meant or difflib.get_close_matches(name, known, n=1)
@@ -116,6 +120,11 @@ def require_rendered(document: Mapping[str, Any]) -> None:
             raise InvalidInput(f"{printable(place)} holds a template that was never rendered: {printable(repr(leaf))}")
 
 
+def is_templated(document: Mapping[str, Any]) -> bool:
+    """Whether something in a document has yet to be rendered: a template, or what stands for another task's output."""
+    return any(is_reference(leaf) or (isinstance(leaf, str) and is_template(leaf)) for _, leaf in _leaves(document, ""))
+
+
 def is_reference(given: object) -> bool:
     """Whether it is an Airflow XComArg, which stands for what exists only later."""
     return hasattr(given, "iter_references") and hasattr(given, "resolve")
@@ -137,11 +146,20 @@ def _as_text(given: object) -> object:
     return given
 
 
+def as_datetime(moment: str) -> datetime:
+    """What a `Moment` tells, or other text in ISO 8601: up to Python 3.10 a datetime doesn't read its Z.
+
+    Raises:
+        ValueError: it isn't that.
+    """
+    return datetime.fromisoformat(moment.replace("Z", "+00:00"))
+
+
 def _as_moment(given: object) -> object:
     given = _as_text(given)
     if isinstance(given, str) and not is_template(given):
         try:
-            given = datetime.fromisoformat(given.replace("Z", "+00:00"))
+            given = as_datetime(given)
         except ValueError:
             raise InvalidInput(f"{printable(repr(given))} is not a date and time; write 2026-12-31T00:00:00Z") from None
     if isinstance(given, datetime):
@@ -202,9 +220,13 @@ def one_of(*words: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+_OF_ANOTHER_SHAPE = (AttributeError, LookupError, TypeError, ValueError)
+"""What Python says of JSON that isn't shaped as it is read: a text for a list, a member that is missing."""
+
+
 @contextmanager
 def as_create_job_takes(name: str) -> Iterator[None]:
-    """Read JSON in AWS's words: what Python says of another shape (a text for a list) becomes an error about `name`.
+    """Read JSON in AWS's words: what Python says of another shape becomes an error about `name`.
 
     Raises:
         InvalidInput: it is of another shape, or wrong otherwise.
@@ -213,8 +235,23 @@ def as_create_job_takes(name: str) -> Iterator[None]:
         yield
     except InvalidInput:
         raise
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except _OF_ANOTHER_SHAPE as error:
         raise InvalidInput(f"{name}: it isn't what CreateJob takes ({printable(repr(error))})") from error
+
+
+@contextmanager
+def as_written(what: str) -> Iterator[None]:
+    """Read JSON that this package wrote, ``a checkpoint``: whatever is wrong with it becomes an error about that.
+
+    Raises:
+        InvalidInput: it is of another shape, or wrong otherwise.
+    """
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(f"not {what}: {error}") from error
+    except _OF_ANOTHER_SHAPE as error:
+        raise InvalidInput(f"not {what}: {printable(repr(error))}") from error
 
 
 def known_arguments(name: str, arguments: dict[str, Any], known: set[str]) -> dict[str, Any]:

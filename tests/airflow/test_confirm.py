@@ -115,11 +115,11 @@ def asking(lake: Lake, name: str, **options: Any) -> DAG:
 @from_airflow_3_3
 def test_approved_job_runs_after_the_person_saw_what_it_would_do(lake: Lake, run_dag: Run) -> None:
     with answering("approved", "Approve") as person:
-        run = run_dag(asking(lake, "approved", prices={"PUT": 1000.0}))
+        run = run_dag(asking(lake, "approved", prices={"PUT": 1000.0}, description="Cool\x1b the lake"))
 
     assert run.state == "success"
     assert run.xcom("use") == 3
-    assert person.subject == "S3PutObjectTagging on 3 objects?"
+    assert person.subject == r"Cool\x1b the lake: S3PutObjectTagging on 3 objects?"
     assert f"s3://{lake.bucket}/data/0" in person.body
     assert '"Key": "tier"' in person.body
     assert r"3 PutObjectTagging\, \$3\.00" in person.body

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -118,19 +117,23 @@ def run_paused(dag: DAG, lake: Lake, run_dag: Run, then: Callable[[str], Any]) -
 
     def pause() -> None:
         while not (active := hook.list_jobs(report, statuses=["Active"])):
-            time.sleep(0.1)
+            assert not ended.wait(0.1), "the job was never Active"
         (job,) = active
         hook.pause_job(job["JobId"], report)
         while (told := hook.describe_job(job["JobId"], report))["Status"] != "Paused":
-            time.sleep(0.1)
+            assert not ended.wait(0.1), "the job was never Paused"
         done.append(told["ProgressSummary"]["NumberOfTasksSucceeded"])
         then(job["JobId"])
 
     done: list[int] = []
+    ended = threading.Event()
     beside = threading.Thread(target=pause)
     beside.start()
-    run = run_dag(dag)
-    beside.join()
+    try:
+        run = run_dag(dag)
+    finally:
+        ended.set()
+        beside.join()
     return run, done[0]
 
 
@@ -184,6 +187,33 @@ def test_retry_of_prepare_does_not_undo_a_cancellation(lake: Lake, run_dag: Run)
             report=f"{lake.uri}/reports",
         )
         S3BatchJobOperator.partial(task_id="run").expand(partition=prepare.output)
+
+    run = run_dag(dag)
+
+    assert (run.state, run.tasks["prepare"]) == ("failed", ["failed"])
+    (job,) = S3BatchHook().list_jobs(f"{lake.uri}/reports")
+    assert (job["Status"], job["StatusUpdateReason"]) == ("Cancelled", "by Ada")
+
+
+def test_cancelled_job_that_no_report_follows_is_ended_by_the_retry_of_prepare(lake: Lake, run_dag: Run) -> None:
+    class LostOnce(S3BatchPrepareOperator):
+        def execute(self, context: Context) -> list[dict[str, Any]]:
+            partitions = super().execute(context)
+            job_id = partitions[0]["job_id"]
+            sign = f"reports/job-{job_id}/running/0"
+            lake.put(sign, "{}")  # a partition of an earlier run, which is being cleared
+            told = S3BatchHook().cancel_job(job_id, f"{lake.uri}/reports", reason="by Ada")
+            assert told["Status"] == "Cancelling"
+            lake.put(sign, "")
+            raise RuntimeError("the worker is lost")
+
+    with DAG("followed_by_none", schedule=None, default_args={"retries": 1, "retry_delay": 0}) as dag:
+        LostOnce(
+            task_id="prepare",
+            manifest=CsvManifest(lake.manifest("m.csv", objects=4)),
+            operation=COLD,
+            report=f"{lake.uri}/reports",
+        )
 
     run = run_dag(dag)
 

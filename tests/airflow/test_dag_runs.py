@@ -52,6 +52,7 @@ def test_whole_job_is_mapped_over_the_manifests_that_a_task_finds(lake: Lake, ru
             operation=PutObjectTagging({"from": cast("str", choose("tag"))}),
             report=choose("reports"),
             outlets=[Asset("tagged")],
+            map_index_template="{{ task.manifest['Location']['ObjectArn'] }}",
         ).expand(manifest=find().map(lambda uri: CsvManifest(uri).to_aws()))
 
         @task
@@ -66,6 +67,7 @@ def test_whole_job_is_mapped_over_the_manifests_that_a_task_finds(lake: Lake, ru
     assert run.xcom("add") == 3
     assert len({summary["job_id"] for summary in run.xcoms["tag", "return_value"]}) == 2
     assert lake.tags("data/1") == {"from": f"{lake.uri}/tag"}
+    assert run.names["tag"] == [f"arn:aws:s3:::{uri.removeprefix('s3://')}" for uri in uris]
 
 
 def test_job_tags_the_objects_and_reports_those_it_could_not(lake: Lake, run_dag: Run) -> None:

@@ -157,6 +157,19 @@ def test_wrong_options_are_an_error_when_the_file_is_parsed(
         s3_batch_task(**options)
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ({"prioritty": 1}, r"^@task\.s3_batch: no parameter 'prioritty'; did you mean priority\?"),
+        ({"thread": 7}, r"^@task\.s3_batch: no parameter 'thread'; did you mean threads\?"),
+        ({"foo": 7}, r"^@task\.s3_batch: no parameter 'foo'; it has group_id, manifest, report, "),
+    ],
+)
+def test_unknown_option_is_an_error_when_the_file_is_parsed(option: dict[str, Any], told: str) -> None:
+    with DAG("dag", schedule=None), pytest.raises(InvalidInput, match=told):
+        s3_batch_task(tag, **OPTIONS, **option)()
+
+
 def positional(obj: S3Object, unit: str, /) -> None: ...
 
 

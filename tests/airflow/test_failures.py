@@ -14,6 +14,7 @@ from airflow_s3batch.core.errors import (
     JobFailed,
     ManifestChanged,
     ManifestError,
+    ManifestInvalid,
     PartitionsMissing,
     S3BatchError,
     Stopped,
@@ -26,6 +27,7 @@ USELESS = [
     JobCancelled("1", "by Ada"),
     JobFailed("1", [("FailureThresholdExceeded", "600 of 1,000 objects have failed")]),
     ManifestChanged("s3://lake/m.csv", "the manifest was changed", code="ManifestChanged"),
+    ManifestInvalid("s3://lake/m.csv", "a blank line; remove it", row=1),
 ]
 WORTH_IT = [
     ManifestError("s3://lake/m.csv", "the manifest doesn't exist", code="NoSuchKey"),

@@ -195,6 +195,19 @@ def test_missing_credentials_are_an_error_that_says_what_to_do(connect: Connect)
         S3BatchHook("lake").access()
 
 
+@pytest.mark.parametrize("service", ["s3", "lambda"])
+@pytest.mark.parametrize("given", ["127.0.0.1:9000", "key:s3cr3t@127.0.0.1:9000", "minio", "ftp://127.0.0.1:9000"])
+def test_endpoint_that_is_no_url_is_told_by_the_connection(connect: Connect, given: str, service: str) -> None:
+    connect("lake", **KEYS, service_config={service: {"endpoint_url": given}})
+
+    with pytest.raises(
+        InvalidInput, match=r"^connection 'lake': endpoint_url '.*' is no URL; write http://host"
+    ) as told:
+        S3BatchHook("lake").access()
+
+    assert "s3cr3t" not in str(told.value)
+
+
 def test_no_secret_shows_in_what_is_printed(connect: Connect) -> None:
     connect("lake", login="key", password="s3cr3t-of-the-lake")
 

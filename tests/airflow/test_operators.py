@@ -20,7 +20,7 @@ from airflow_s3batch import (
     S3BatchPrepareOperator,
     S3BatchReportOperator,
 )
-from airflow_s3batch.core.errors import InvalidInput, JobConflict, Stopped
+from airflow_s3batch.core.errors import InvalidInput, JobConflict, ManifestError, Stopped
 from airflow_s3batch.core.running.progress import Progress
 from airflow_s3batch.failures import AirflowFailException
 from airflow_s3batch.task import ProgressLog
@@ -211,6 +211,31 @@ def test_killed_task_saves_what_it_has_done_and_the_next_try_goes_on(
     assert tagged - 4 <= json.loads(lake.get(attempt))["Summary"]["skipped"] <= tagged
 
 
+def test_manifest_with_a_wrong_row_fails_the_task_without_a_retry(lake: Lake, context: Any) -> None:
+    lake.put("m.csv", f"{lake.bucket},a\n\n")
+
+    with pytest.raises(AirflowFailException, match=r"m\.csv, row 2: a blank line; remove it"):
+        whole(lake, f"{lake.uri}/m.csv").execute(context)
+
+
+def test_manifest_that_is_not_there_yet_is_left_to_airflows_retries(lake: Lake, context: Any) -> None:
+    with pytest.raises(ManifestError, match=r"m\.csv: the manifest doesn't exist"):
+        whole(lake, f"{lake.uri}/m.csv").execute(context)
+
+
+@pytest.mark.parametrize(("missing", "level"), [(0, "info"), (2, "warning")])
+def test_objects_that_failed_are_told_at_level_warning(
+    lake: Lake, context: Any, missing: int, level: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole(lake, lake.manifest("m.csv", objects=3, missing=missing)).execute(context)
+
+    told = "".join(capfd.readouterr()).splitlines()
+    (of_partition,) = [line for line in told if f"3 succeeded, {missing} failed" in line]
+    (of_job,) = [line for line in told if "failed     " in line]
+    assert level in of_partition.partition(" 3 succeeded")[0]
+    assert level in of_job.partition("failed  ")[0]
+
+
 def test_task_that_was_killed_before_it_ran_does_nothing(lake: Lake, context: Any) -> None:
     operator = whole(lake, lake.manifest("m.csv", objects=1))
     operator.on_kill()
@@ -248,6 +273,24 @@ def test_job_that_cannot_go_on_is_failed_for_those_who_wait_for_it(lake: Lake, c
         operator.execute(context)
     (status,) = [key for key in lake.keys("reports/") if key.endswith("status.json")]
     assert json.loads(lake.get(status))["Status"] == "Failed"
+
+
+def test_partition_that_is_cleared_alone_brings_the_report_up_to_date(lake: Lake, context: Any) -> None:
+    uri = lake.manifest("m.csv", objects=3, missing=1)
+    job: dict[str, Any] = {"manifest": CsvManifest(uri), "operation": COLD, "report": f"{lake.uri}/reports"}
+    partitions = S3BatchPrepareOperator(task_id="prepare", rows_per_partition=2, **job).execute(context)
+    runs = [S3BatchJobOperator(task_id="run", partition=partition) for partition in partitions]
+    for run in runs:
+        run.execute(context)
+    before = S3BatchReportOperator(task_id="report", job=partitions[0]).execute(context)
+    lake.put("missing/0")
+
+    assert runs[1].execute(context)["succeeded"] == 2
+    (status,) = [json.loads(lake.get(key)) for key in lake.keys("reports/") if key.endswith("status.json")]
+    assert (status["Status"], status["ProgressSummary"]["NumberOfTasksFailed"]) == ("Complete", 0)
+    report = json.loads(lake.get(before["report_uri"].removeprefix(f"{lake.uri}/")))
+    assert before["failed"] == 1
+    assert [result["TaskExecutionStatus"] for result in report["Results"]] == ["succeeded"] * len(report["Results"])
 
 
 def test_partition_of_an_unknown_job_is_an_error(lake: Lake, context: Any) -> None:

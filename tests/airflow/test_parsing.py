@@ -67,6 +67,20 @@ def test_parsing_loads_neither_boto3_nor_the_engine(tmp_path: Path) -> None:
     assert json.loads(loaded) == []
 
 
+def test_operation_in_aws_words_loads_no_other(tmp_path: Path) -> None:
+    loaded = parse(
+        tmp_path,
+        "import json\nfrom airflow_s3batch import Objects, S3BatchPrepareOperator\n"
+        "operation = {'S3PutObjectTagging': {'TagSet': []}}\n"
+        "S3BatchPrepareOperator(task_id='p', manifest=Objects(['s3://a-b/c']), operation=operation, report='s3://a-b')\n"
+        "operations = 'airflow_s3batch.core.operations.'\n"
+        "print(json.dumps([m.removeprefix(operations) for m in sys.modules if m.startswith(operations)]))",
+    )
+
+    assert "tagging" in json.loads(loaded)
+    assert not {"copy", "move", "verify", "python_function"} & set(json.loads(loaded))
+
+
 def test_import_adds_less_than_50_milliseconds(tmp_path: Path) -> None:
     # Frozen, as in Airflow's DAG processor: else a collection of all of Airflow's objects may fall in between.
     measure = (

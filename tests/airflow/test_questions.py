@@ -11,6 +11,8 @@ from airflow_s3batch import FailedObjects, ListObjects, Objects, PutObjectTaggin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pytest
+
     from tests.airflow.conftest import DagRun, Lake
 
     Run = Callable[..., DagRun]
@@ -65,7 +67,7 @@ def test_failures_of_one_job_and_a_list_of_a_task_are_manifests_of_others(lake: 
 
 def test_objects_may_be_the_list_that_a_task_returns(lake: Lake, run_dag: Run) -> None:
     lake.manifest("manifests/unused.csv", objects=3)
-    awkward = 'data/it\'s "a" [key], {really} \u2713'
+    awkward = 'data/it\'s "a" [key], {{ 7 * 7 }} {% really \u2713'
     lake.put(awkward)
     with DAG("tag_found", schedule=None, default_args=DEFAULTS) as dag:
 
@@ -83,3 +85,16 @@ def test_objects_may_be_the_list_that_a_task_returns(lake: Lake, run_dag: Run) -
     assert dag.task_dict["tag.prepare"].upstream_task_ids == {"find"}
     assert run_dag(dag).state == "success"
     assert [bool(lake.tags(key)) for key in ("data/0", "data/1", "data/2", awkward)] == [True, False, True, True]
+
+
+def test_text_that_is_no_template_is_named(lake: Lake, run_dag: Run, caplog: pytest.LogCaptureFixture) -> None:
+    with DAG("tag_braces", schedule=None, default_args=DEFAULTS) as dag:
+        s3_batch_job(
+            group_id="tag",
+            manifest=Objects([(lake.bucket, "data/{% odd")]),
+            operation=PutObjectTagging({"tier": "cold"}),
+            report=f"{lake.uri}/reports",
+        )
+
+    assert run_dag(dag).state == "failed"
+    assert "'data/{% odd' is no template: " in caplog.text

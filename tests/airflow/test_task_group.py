@@ -178,11 +178,71 @@ def test_job_by_its_id_comes_after_the_task_that_tells_it() -> None:
         ({"priority": -1}, "priority=-1; it is a whole number from 0 to 2147483647"),
         ({"priority": 2**31}, "priority=2147483648"),
         ({"priority": True}, "priority=True"),
+        ({"prioritty": 1}, r"^s3_batch_job: no parameter 'prioritty'; did you mean priority\?"),
+        ({"tool_tip": ""}, r"^s3_batch_job: no parameter 'tool_tip'; did you mean tooltip\?"),
+        ({"foo": 7}, r"^s3_batch_job: no parameter 'foo'; it has group_id, manifest, .*, tooltip"),
+        ({"report": None}, r"^report=None is no CompletionReport, .* write 's3://bucket/prefix'"),
+        ({"report": 5}, r"^report=5 is no CompletionReport, but of type int"),
+        ({"operation": {"S3PutObjetTagging": {}}}, r"'S3PutObjetTagging' .* did you mean S3PutObjectTagging\?"),
+        ({"operation": {"S3PutObjectTagging": {"Tags": []}}}, "PutObjectTagging: unknown Tags; known are TagSet"),
+        ({"confirm": "no"}, r"confirm='no' is neither True, False nor a Confirm; it isn't templated"),
+        ({"confirm": "{{ params.ask }}"}, "confirm='{{ params.ask }}' is neither True, False nor a Confirm"),
+        ({"confirm": Confirm}, "confirm=.* is neither True, False nor a Confirm"),
+        ({"dry_run": "{{ params.dry }}"}, "dry_run='{{ params.dry }}' is neither True nor False; it isn't templated"),
+        ({"rows_per_partition": 0}, "rows_per_partition=0; it is a whole number, at least 1"),
+        ({"max_partitions": "7"}, "max_partitions='7'; it is a whole number, at least 1"),
     ],
 )
 def test_what_cannot_go_together_is_an_error_when_the_file_is_parsed(options: dict[str, Any], told: str) -> None:
     with DAG("dag", schedule=None), pytest.raises(InvalidInput, match=told):
         job(**options)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"timeout": 3600}, r"Confirm: timeout=3600; write timedelta\(hours=8\), or None to wait for ever"),
+        ({"timeout": timedelta(0)}, "Confirm: timeout=.*; write timedelta"),
+        ({"assignees": "ada"}, r"Confirm: assignees='ada' is one text; write \['ada'\]"),
+    ],
+)
+def test_waiting_for_a_person_that_cannot_be_is_refused(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        Confirm(**wrong)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"{{ params.what }}": {}},
+        {"S3PutObjectTagging": {"TagSet": "{{ params.tags }}"}},
+    ],
+)
+def test_operation_that_has_yet_to_be_rendered_is_not_checked_before(operation: dict[str, Any]) -> None:
+    with DAG("dag", schedule=None) as dag:
+        job(operation=operation)
+
+    assert vars(dag.task_dict["tag.prepare"])["operation"] == operation
+
+
+def test_operation_in_aws_words_may_hold_what_a_task_tells() -> None:
+    with DAG("dag", schedule=None) as dag:
+
+        @task
+        def choose() -> list[dict[str, str]]:
+            return []
+
+        job(operation={"S3PutObjectTagging": {"TagSet": choose()}})
+
+    assert dag.task_dict["tag.prepare"].upstream_task_ids == {"choose"}
+
+
+def test_group_takes_what_airflows_groups_take() -> None:
+    with DAG("dag", schedule=None) as dag:
+        made = job(tooltip="cools the lake", prefix_group_id=False, ui_color="blue", group_display_name="cool")
+
+    assert (made.tooltip, made.ui_color, made.group_display_name) == ("cools the lake", "blue", "cool")
+    assert set(dag.task_dict) == {"prepare", "run", "report"}
 
 
 def test_priority_and_pool_order_the_partitions_alone() -> None:

@@ -67,6 +67,15 @@ def test_sensor_waits_until_the_job_has_ended(
     assert not sensor.poke(context)
 
 
+def test_sensor_says_where_there_is_no_job_yet(
+    sensor: S3BatchJobSensor, lake: Lake, context: Context, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sensor.poke(context)
+
+    told = f"Job {JOB} is not there yet: {lake.uri}/reports/job-{JOB}/ is empty"
+    assert told in "".join(capfd.readouterr())
+
+
 def test_sensor_returns_the_state_of_a_complete_job(
     sensor: S3BatchJobSensor, lake: Lake, context: Context, s3_url: str
 ) -> None:

@@ -105,11 +105,11 @@ class ScriptedEngine(MemoryS3):
 
 
 def spec(scope: Scope = "AllTasks", **fields: Any) -> JobSpec:
+    told = {"manifest": CsvManifest("s3://lake/manifest.csv"), "limits": LIMITS, **fields}
     return JobSpec(
-        manifest=CsvManifest("s3://lake/manifest.csv"),
         operation=PutObjectTagging({"tier": "cold"}),
         report=CompletionReport("s3://lake/reports", scope=scope),
-        **{"limits": LIMITS, **fields},
+        **told,
     )
 
 

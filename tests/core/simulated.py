@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
@@ -39,9 +40,23 @@ class _Loop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._simulated.time
 
+    def run_in_executor(  # type: ignore[override] # their arguments are typed one by one
+        self,
+        executor: Executor | None,  # noqa: ARG002
+        func: Callable[..., T],
+        *args: Any,
+    ) -> asyncio.Future[T]:
+        """Do at once what would go to a thread, which no clock of this loop waits for."""
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            future.set_exception(error)
+        return future
+
 
 def in_simulated_time(main: Coroutine[Any, Any, T]) -> T:
-    """Run it to its end and return its result. Threads and sockets are not waited for: there are to be none."""
+    """Run it to its end and return its result. Sockets are not waited for: there are to be none."""
     loop = _Loop(_Selector())
     try:
         return loop.run_until_complete(main)

@@ -85,4 +85,4 @@ def test_an_s3_error_names_call_object_status_and_code() -> None:
 def test_an_unreachable_s3_has_no_status() -> None:
     error = Unreachable("GetObject", "s3://lake/a", status=0, code="ConnectFault", message="refused")
 
-    assert str(error) == "GetObject s3://lake/a: no HTTP status ConnectFault: refused"
+    assert str(error) == "GetObject s3://lake/a: ConnectFault: refused"

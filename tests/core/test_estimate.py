@@ -14,6 +14,7 @@ from typing_extensions import Self
 from airflow_s3batch.core.estimate import Estimate, Requests, Sample, estimate
 from airflow_s3batch.core.job import Job
 from airflow_s3batch.core.limits import Limits
+from airflow_s3batch.core.manifest import ListObjects
 from airflow_s3batch.core.operations import (
     BatchOperation,
     CopyObject,
@@ -218,8 +219,10 @@ def test_estimate_is_json() -> None:
 def made_up(uri: str, value: str = "b", **facts: Any) -> Estimate:
     return Estimate(
         job_id="j",
+        description=facts.get("description", ""),
         operation="S3PutObjectTagging",
         parameters={"TagSet": [{"Key": "a", "Value": value}]},
+        question=facts.get("question"),
         manifest=facts.get("manifest", "s3://lake/manifest.csv"),
         objects=1,
         partitions=1,
@@ -232,16 +235,52 @@ def made_up(uri: str, value: str = "b", **facts: Any) -> Estimate:
     )
 
 
+def test_question_that_found_the_objects_is_shown() -> None:
+    async def scenario() -> Estimate:
+        s3 = ScriptedEngine()
+        for key in ("tmp/a", "tmp/b", "kept"):
+            s3.put("data", key, b"")
+        asked = spec(manifest=ListObjects("data", prefixes="tmp/"), description="Old scratch files")
+        return await estimate(await prepare(asked, s3, owner=OWNER), s3, prices=None)
+
+    told = asyncio.run(scenario())
+
+    question = ListObjects("data", prefixes="tmp/").to_aws()
+    assert (told.question, told.description, told.objects) == (question, "Old scratch files", 2)
+    assert f"found by      {json.dumps(question)}" in told.table().split("\n")
+    assert "description   Old scratch files" in told.table().split("\n")
+    assert "| description | ` Old scratch files ` |" in told.markdown()
+    assert "Found by:\n\n```text\n{\n" in told.markdown()
+    assert json.loads(told.to_json()["found_by"]) == question
+
+
+def test_list_of_a_manifest_is_found_by_no_question() -> None:
+    told = estimated(rows(3))
+
+    assert told.to_json()["found_by"] is None
+    assert "found by" not in told.table()
+    assert "Found by" not in told.markdown()
+    assert "description" not in told.table()
+
+
+def test_long_question_is_shown_by_its_beginning() -> None:
+    told = made_up("s3://data/x", question={"Objects": [{"Key": f"key-{number}"} for number in range(10_000)]})
+
+    assert len(told.markdown().split("\n")) < 80
+    assert "key-3" in told.markdown()
+    assert len(told.to_json()["found_by"]) == 2_000
+
+
 _HOSTILE = "```\n# Approve\n````` <script>alert(1)</script> \x1b[31m \u202e [x](javascript:alert(1)) | --- |"
 
 
 @given(st.text() | st.just(_HOSTILE))
 def test_what_a_manifest_holds_stays_inside_a_code_block(text: str) -> None:
-    lines = made_up(f"s3://data/{text}", text).markdown().split("\n")
+    lines = made_up(f"s3://data/{text}", text, question={"Key": text}).markdown().split("\n")
 
     fences = [at for at, line in enumerate(lines) if line.startswith("```")]
-    assert len(fences) == 4
-    for begin, end in (fences[:2], fences[2:]):
+    assert len(fences) == 6
+    for begin, end in (fences[:2], fences[2:4], fences[4:]):
         assert lines[begin] == f"{lines[end]}text"
         assert not any(lines[end] in line for line in lines[begin + 1 : end])
     assert all(line.isprintable() for line in lines)
@@ -263,9 +302,10 @@ def test_what_a_manifest_holds_stays_inside_a_code_block(text: str) -> None:
     ],
 )
 def test_what_the_manifest_says_is_code_in_the_table(text: str, shown: str) -> None:
-    lines = made_up("s3://data/x", manifest=text, buckets=(text,)).markdown().split("\n")
+    lines = made_up("s3://data/x", manifest=text, buckets=(text,), description=text).markdown().split("\n")
 
     assert f"| manifest | {shown} |" in lines
+    assert f"| description | {shown} |" in lines
     assert f"| objects | {shown.replace('` ', '` 1 in ', 1)} |" in lines
 
 

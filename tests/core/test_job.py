@@ -16,6 +16,7 @@ from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.manifest import CsvManifest, Objects, ParquetManifest
 from airflow_s3batch.core.operations import CopyObject, PutObjectTagging
 from airflow_s3batch.core.partition import Partition
+from airflow_s3batch.core.rendering import rendered
 
 
 def spec(**fields: Any) -> JobSpec:
@@ -45,10 +46,14 @@ def test_the_spec_is_read_back_from_its_json() -> None:
 
 
 def test_a_spec_with_a_template_in_it_is_refused_where_it_has_to_be_rendered() -> None:
-    asked = spec(manifest=CsvManifest("s3://lake/{{ ds }}.csv"))
+    manifest = CsvManifest("s3://lake/{{ ds }}.csv")
+    told = {**spec().to_aws(), "Manifest": manifest.to_aws()}
 
-    with pytest.raises(InvalidInput, match=r"Manifest\.Location\.ObjectArn holds a template that was never rendered"):
-        JobSpec.from_aws(asked.to_aws())
+    wrong = r"Manifest\.Location\.ObjectArn holds a template that was never rendered"
+    with pytest.raises(InvalidInput, match=wrong):
+        spec(manifest=manifest)
+    with pytest.raises(InvalidInput, match=wrong):
+        JobSpec.from_aws(told)
 
 
 @pytest.mark.parametrize("name", ["Manifest", "Operation", "Report"])
@@ -180,14 +185,15 @@ def test_a_job_is_read_back_from_its_json() -> None:
 
 def test_name_that_looks_like_a_template_is_a_name_once_prepare_has_found_it() -> None:
     found = ParquetManifest("s3://lake/exports/*.parquet", files=[("exports/{{ ds }}.parquet", "abc")])
-    job = Job(job_id="id", spec=spec(manifest=found), total=1, partitions=(), created="2026-11-24T17:00:00Z")
+    with rendered():
+        job = Job(job_id="id", spec=spec(manifest=found), total=1, partitions=(), created="2026-11-24T17:00:00Z")
 
     assert Job.from_aws(json.loads(json.dumps(job.to_aws()))) == job
 
 
 @pytest.mark.parametrize("broken", [{}, {"JobId": "id"}, None])
 def test_what_is_no_prepared_job_is_refused(broken: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"job\.json is not a prepared job"):
+    with pytest.raises(InvalidInput, match="not a prepared job"):
         Job.from_aws(broken)
 
 

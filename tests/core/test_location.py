@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from airflow_s3batch.core.errors import InvalidInput
-from airflow_s3batch.core.location import S3Location, check_bucket, is_bucket, is_template
+from airflow_s3batch.core.location import S3Location, check_bucket, is_bucket
+from airflow_s3batch.core.rendering import is_template
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,11 @@ import pytest
 
 from airflow_s3batch.core.errors import InvalidInput, JobConflict, ManifestError, ReportError
 from airflow_s3batch.core.folder.store import JobFolder
-from airflow_s3batch.core.job import CompletionReport, Job, JobSpec
+from airflow_s3batch.core.job import CompletionReport, Job
 from airflow_s3batch.core.limits import Limits
-from airflow_s3batch.core.manifest import CsvManifest
-from airflow_s3batch.core.operations import PutObjectTagging
 from airflow_s3batch.core.prepare import prepare
-from tests.core.scripted import OWNER, ScriptedEngine, spec
+from airflow_s3batch.core.report import complete
+from tests.core.scripted import OWNER, ScriptedEngine, fails, spec, succeeds
 from tests.core.test_run import run
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
@@ -190,21 +189,6 @@ def test_an_operation_that_cannot_be_compiled_fails_the_job() -> None:
     asyncio.run(scenario())
 
 
-def test_a_template_that_was_never_rendered_is_refused_before_anything_is_called() -> None:
-    async def scenario() -> None:
-        s3 = engine()
-        asked = JobSpec(
-            manifest=CsvManifest("s3://lake/{{ ds }}.csv"),
-            operation=PutObjectTagging({"tier": "cold"}),
-            report=CompletionReport("s3://lake/reports"),
-        )
-        with pytest.raises(InvalidInput, match="never rendered"):
-            await prepare(asked, s3, owner=OWNER)
-        assert s3.calls == []
-
-    asyncio.run(scenario())
-
-
 @pytest.mark.parametrize("sizes", [{"rows_per_partition": 0}, {"max_partitions": 0}])
 def test_partitions_of_no_size_are_refused(sizes: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="at least 1"):
@@ -240,6 +224,22 @@ def test_log_tells_what_was_found(manifest: str, told: str, caplog: pytest.LogCa
         asyncio.run(prepare(spec(), engine(manifest), owner=OWNER, rows_per_partition=2))
 
     assert caplog.messages[-1].endswith(f": S3PutObjectTagging on {told}")
+
+
+def test_a_job_that_is_complete_already_says_what_is_not_done_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        s3 = engine(script=lambda entry: fails(entry) if entry.key == "b" else succeeds(entry))
+        job = await prepare(spec(), s3, owner=OWNER)
+        await run(job, s3)
+        await complete(job, s3)
+        caplog.clear()
+        await prepare(spec(), s3, owner=OWNER)
+
+    asyncio.run(scenario())
+
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "is Complete already: 2 of its 3 objects have succeeded, and aren't done again" in told
+    assert "another group_id, report location or run id" in told
 
 
 def test_a_job_is_not_prepared_while_it_is_being_run() -> None:

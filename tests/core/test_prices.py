@@ -85,3 +85,22 @@ def test_given_prices_are_returned() -> None:
 
 def test_no_prices_are_fine() -> None:
     assert check_prices(None) == {}
+
+
+@pytest.mark.parametrize(
+    "endpoint_url",
+    [
+        None,
+        "https://s3.eu-west-1.amazonaws.com",
+        "https://bucket.vpce-0a1b2c3d4e5f-6g7h8i9j.s3.eu-west-1.vpce.amazonaws.com",
+        "https://s3.cn-north-1.amazonaws.com.cn",
+    ],
+)
+def test_amazons_prices_hold_wherever_amazon_is_behind_the_endpoint(endpoint_url: str | None) -> None:
+    assert Prices.at(endpoint_url, "eu-west-1") == Prices.of_region("eu-west-1")
+
+
+def test_at_another_store_an_authors_prices_hold_and_no_others() -> None:
+    for endpoint_url in ("http://127.0.0.1:9000", "https://amazonaws.com.store.example"):
+        assert Prices.at(endpoint_url, "us-east-1") is None
+        assert Prices.at(endpoint_url, "us-east-1", {"PUT": 1.0}) == Prices.given({"PUT": 1.0})

@@ -448,7 +448,7 @@ def test_a_suspended_job_does_not_run() -> None:
         folder = JobFolder.of(s3, job)
         state = await folder.read_state()
         assert state is not None
-        await folder.write_state(dataclasses.replace(state, status=JobStatus.SUSPENDED))
+        await folder.change_state(lambda _: dataclasses.replace(state, status=JobStatus.SUSPENDED))
         with pytest.raises(JobConflict, match="is Suspended and can't become Active"):
             await run(job, s3)
         assert s3.requests == []

@@ -1,15 +1,17 @@
 """The operations: each is in `OPERATIONS` once its class is defined.
 
-They load when they are first used: a DAG file pays for those it names, and a worker, which reads them from JSON, for
-all.
+They load when they are first used: a DAG file pays for those it names, and so does a worker, which reads them from
+JSON.
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from airflow_s3batch.core.errors import InvalidInput, printable
+from airflow_s3batch.core.lazy import loaded_lazily
 from airflow_s3batch.core.operations.base import OPERATIONS as _DEFINED
 from airflow_s3batch.core.values import as_create_job_takes
 
@@ -92,15 +94,31 @@ _MODULES = {
 }
 
 
+_load = loaded_lazily(__name__, _MODULES)
+
+_AWS_NAMES = {
+    "LambdaInvoke": "invoke_lambda",
+    "S3BatchPython": "python_function",
+    "S3ComputeObjectChecksum": "checksum",
+    "S3DeleteObjectTagging": "tagging",
+    "S3DeleteObjects": "delete",
+    "S3InitiateRestoreObject": "restore",
+    "S3MergeObjectTags": "merge_tags",
+    "S3MoveObject": "move",
+    "S3PutObjectAcl": "acl",
+    "S3PutObjectCopy": "copy",
+    "S3PutObjectLegalHold": "legal_hold",
+    "S3PutObjectRetention": "retention",
+    "S3PutObjectTagging": "tagging",
+    "S3UndeleteObject": "undelete",
+    "S3UpdateObjectEncryption": "encryption",
+    "S3VerifyObject": "verify",
+}
+"""Which module an operation of JSON is in."""
+
+
 def __getattr__(name: str) -> Any:
-    if name == "OPERATIONS":
-        return _all()
-    module = _MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    globals()[name] = found
-    return found
+    return _all() if name == "OPERATIONS" else _load(name)
 
 
 def _all() -> dict[str, type[Operation]]:
@@ -110,24 +128,38 @@ def _all() -> dict[str, type[Operation]]:
     return _DEFINED
 
 
+def _named(name: str) -> type[Operation] | None:
+    """The operation of this name. One of the table comes with its own module alone: all of them take 0.1 s to load."""
+    if name in _AWS_NAMES:
+        importlib.import_module(f"{__name__}.{_AWS_NAMES[name]}")
+        return _DEFINED[name]
+    return _all().get(name)
+
+
 def operation_from_aws(operation: Any) -> Operation:
     """Build an operation from AWS's JobOperation (``{"S3PutObjectTagging": {...}}``), as strictly as its constructor.
 
     Raises:
         InvalidInput: it names no operation, several, or one that can't run here; or a parameter is wrong.
     """
-    known = _all()
     if not isinstance(operation, dict) or len(operation) != 1:
-        raise InvalidInput(f"an operation is one member of {', '.join(known)}; got {printable(repr(operation))}")
+        raise InvalidInput(f"an operation is one member of {', '.join(_all())}; got {printable(repr(operation))}")
     ((name, arguments),) = operation.items()
     if name == "S3ReplicateObject":
         raise InvalidInput(
             "S3ReplicateObject: only Amazon's managed service can replicate by a bucket's rules; use CopyObject instead"
         )
-    found = known.get(name)
+    found = _named(name)
     if found is None:
-        raise InvalidInput(f"{printable(repr(name))} is not an operation; known are {', '.join(known)}")
+        raise InvalidInput(f"{printable(repr(name))} is not an operation; {_meant(str(name), _all())}")
     if not isinstance(arguments, dict):
         raise InvalidInput(f"{name}: {printable(repr(arguments))} is no JSON object of parameters")
     with as_create_job_takes(name):
         return found.from_arguments(arguments)
+
+
+def _meant(name: str, known: dict[str, type[Operation]]) -> str:
+    """What was meant by a name that is near one of AWS's, or near that of a class; or all that there are."""
+    names = {near: aws for aws, it in known.items() for near in (it.__name__, f"S3{it.__name__}", aws)}
+    meant = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
+    return f"did you mean {names[meant[0]]}?" if meant else f"known are {', '.join(known)}"

@@ -10,8 +10,8 @@ from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, printable
-from airflow_s3batch.core.location import is_template
 from airflow_s3batch.core.operations.base import RequestOperation, with_version
+from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.values import Text, Value, known_arguments, one_of
 
 __all__ = ["CannedAcl", "Grant", "PutObjectAcl", "grant_headers", "grants_of", "kept_grants"]
@@ -75,11 +75,8 @@ class Grant(Value):
     def from_aws(cls, grant: dict[str, Any]) -> Self:
         """Build it from AWS's S3Grant."""
         try:
-            kind, who, permission = (
-                grant["Grantee"]["TypeIdentifier"],
-                grant["Grantee"]["Identifier"],
-                grant["Permission"],
-            )
+            grantee, permission = grant["Grantee"], grant["Permission"]
+            kind, who = grantee["TypeIdentifier"], grantee["Identifier"]
             ours = {"id": "id", "emailAddress": "email", "uri": "uri"}[kind]
         except (KeyError, TypeError):
             wrong = "needs Permission, Grantee.Identifier and Grantee.TypeIdentifier (id, emailAddress or uri)"

@@ -80,12 +80,12 @@ class ComputeObjectChecksum(StepsOperation):
         whole = await reading.begin()
         if self.type == "FULL_OBJECT":
             digest = await self._digest(whole, reading)
-            return self._told(digest, "", reading.etag)
+            return self._message(digest, "", reading.etag)
         parts = await reading.parts(whole)
         of_parts = new_digest(self.algorithm)
         for part in parts:
             of_parts.update(await self._digest(part, reading))
-        return self._told(of_parts.digest(), f"-{len(parts)}", reading.etag)
+        return self._message(of_parts.digest(), f"-{len(parts)}", reading.etag)
 
     async def _digest(self, part: _Part, reading: _Reading) -> bytes:
         digest = new_digest(self.algorithm)
@@ -97,7 +97,7 @@ class ComputeObjectChecksum(StepsOperation):
                     await asyncio.to_thread(digest.update, piece)
         return digest.digest()
 
-    def _told(self, digest: bytes, parts: str, etag: str) -> str:
+    def _message(self, digest: bytes, parts: str, etag: str) -> str:
         told = {
             "checksum_base64": base64.b64encode(digest).decode() + parts,
             "etag": etag.strip('"'),

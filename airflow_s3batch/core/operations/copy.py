@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, ClassVar
 
 from typing_extensions import Unpack
@@ -14,6 +15,11 @@ from airflow_s3batch.core.operations.multipart import copied, copied_in_parts
 from airflow_s3batch.core.rows import Entry
 
 __all__ = ["CopyObject"]
+
+log = logging.getLogger(__name__)
+
+_CHANGING = {"MetadataDirective", "StorageClass", "WebsiteRedirectLocation", "ServerSideEncryption"}
+"""What makes S3 take a copy of an object onto itself: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
 
 
 class CopyObject(Copying, RequestOperation):
@@ -74,6 +80,27 @@ class CopyObject(Copying, RequestOperation):
     def in_steps(self) -> bool:
         """With `keep_acl`."""
         return bool(self.keep_acl)
+
+    async def look(self, bucket: str, s3: S3Calls) -> None:
+        """See that the target's bucket is there; warn where objects of this one would be copied onto themselves as is.
+
+        That may be meant: S3 takes such copies of older versions, and in buckets whose default encryption was set.
+
+        Raises:
+            InvalidInput: it isn't.
+        """
+        if self._changes_nothing_in(bucket):
+            log.warning(
+                "target_bucket: objects of %s are copied onto themselves, and nothing about them changes, which S3 "
+                "refuses (InvalidRequest) but for older versions and in buckets whose default encryption was set; say "
+                "what to change (storage_class, metadata, encryption, redirect_location), or name other keys",
+                bucket,
+            )
+        await super().look(bucket, s3)
+
+    def _changes_nothing_in(self, bucket: str) -> bool:
+        onto_itself = self.keeps_keys and bucket == self.bucket_in_requests
+        return onto_itself and _CHANGING.isdisjoint(self.copy_request(bucket, "", None, ""))
 
     async def perform(self, entry: Entry, s3: S3Calls) -> str:
         """Read the source's ACL, and copy with it."""

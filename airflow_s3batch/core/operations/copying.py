@@ -13,12 +13,12 @@ from typing_extensions import Self, Unpack
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, printable
-from airflow_s3batch.core.location import is_template
 from airflow_s3batch.core.operations.acl import CannedAcl, Grant, grant_headers, grants_of, kept_grants
 from airflow_s3batch.core.operations.base import with_version
 from airflow_s3batch.core.operations.retention import require_future
 from airflow_s3batch.core.operations.tagging import check_tags, tag_set, tags_of
 from airflow_s3batch.core.operations.target_key import Targeted
+from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.values import Flag, Moment, Text, WholeNumber, known_arguments, one_of
 
 __all__ = ["CopyOptions", "Copying"]

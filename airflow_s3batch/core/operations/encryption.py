@@ -11,8 +11,8 @@ from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, S3Error, printable
-from airflow_s3batch.core.location import is_template
 from airflow_s3batch.core.operations.base import RequestOperation, with_version
+from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.values import Flag, Text, known_arguments
 
 __all__ = ["UpdateObjectEncryption"]

@@ -15,8 +15,8 @@ from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, ObjectFailed, Unreachable, printable
-from airflow_s3batch.core.location import is_template
 from airflow_s3batch.core.operations.base import RUNNING_JOB, StepsOperation
+from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.rows import Entry
 from airflow_s3batch.core.values import Text, WholeNumber, known_arguments, one_of
 

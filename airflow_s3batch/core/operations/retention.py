@@ -12,7 +12,7 @@ from typing_extensions import Self
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, S3Error, printable
 from airflow_s3batch.core.operations.base import RequestOperation, with_version
-from airflow_s3batch.core.values import Flag, Moment, Text, WholeNumber, known_arguments, one_of
+from airflow_s3batch.core.values import Flag, Moment, Text, WholeNumber, as_datetime, known_arguments, one_of
 
 __all__ = ["PutObjectRetention", "require_future", "require_object_lock"]
 
@@ -46,7 +46,7 @@ def require_future(name: str, when: str | None, now: datetime) -> None:
     Raises:
         InvalidInput: it has passed.
     """
-    if when is not None and datetime.fromisoformat(when.replace("Z", "+00:00")) <= now:
+    if when is not None and as_datetime(when) <= now:
         raise InvalidInput(f"{name}: {when} has passed; S3 takes a date that is still to come")
 
 

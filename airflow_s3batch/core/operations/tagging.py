@@ -9,8 +9,8 @@ from pydantic import field_validator
 from typing_extensions import Self
 
 from airflow_s3batch.core.errors import InvalidInput, printable
-from airflow_s3batch.core.location import is_template
 from airflow_s3batch.core.operations.base import RequestOperation, with_version
+from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.values import Text, known_arguments
 
 __all__ = ["MOST_TAGS", "DeleteObjectTagging", "PutObjectTagging", "check_tags", "tag_set", "tags_of"]
@@ -126,13 +126,3 @@ class DeleteObjectTagging(RequestOperation):
         """One DeleteObjectTagging."""
         parameters = {"Bucket": bucket, "Key": key}
         return "DeleteObjectTagging", with_version(parameters, version)
-
-    def arguments(self) -> dict[str, Any]:
-        """AWS's S3DeleteObjectTaggingOperation, which is empty."""
-        return {}
-
-    @classmethod
-    def from_arguments(cls, arguments: dict[str, Any]) -> Self:
-        """Build it from AWS's S3DeleteObjectTaggingOperation."""
-        known_arguments(cls.__name__, arguments, set())
-        return cls()

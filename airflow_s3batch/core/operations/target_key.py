@@ -17,8 +17,9 @@ from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import InvalidInput, ObjectFailed, S3Error, printable
-from airflow_s3batch.core.location import S3Location, check_bucket, is_template
+from airflow_s3batch.core.location import S3Location, check_bucket
 from airflow_s3batch.core.operations.base import TARGET, Operation
+from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.rows import Entry
 from airflow_s3batch.core.values import Text
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from typing_extensions import Self
-
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import ObjectFailed, printable
 from airflow_s3batch.core.operations.base import StepsOperation
 from airflow_s3batch.core.rows import Entry
-from airflow_s3batch.core.values import known_arguments
 
 __all__ = ["UndeleteObject"]
 
@@ -61,16 +58,6 @@ class UndeleteObject(StepsOperation):
             if versions:  # lies right under it
                 return ""
             removed = hiding
-
-    def arguments(self) -> dict[str, Any]:
-        """None."""
-        return {}
-
-    @classmethod
-    def from_arguments(cls, arguments: dict[str, Any]) -> Self:
-        """Build it from `arguments`' JSON, which is empty."""
-        known_arguments(cls.__name__, arguments, set())
-        return cls()
 
 
 def _two_newest(bucket: str, key: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from airflow_s3batch.core.errors import InvalidInput
-from airflow_s3batch.core.location import is_template
 from airflow_s3batch.core.operations import (
     ComputeObjectChecksum,
     CopyObject,
@@ -29,6 +28,7 @@ from airflow_s3batch.core.operations import (
     VerifyObject,
     operation_from_aws,
 )
+from airflow_s3batch.core.rendering import is_template
 
 DATE = "2030-01-01T00:00:00Z"
 SOUND: list[Operation] = [
