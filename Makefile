@@ -26,8 +26,14 @@ demo: $(INSTALLED) ## run a job on a real Airflow and an embedded S3, and check 
 ui: $(INSTALLED) ## the same Airflow and S3, left running with the example DAGs (Ctrl-C ends it)
 	@$(BIN)/python -m demo ui $(ARGS)
 
+# What runs a whole Airflow or measures, runs alone; the rest by two processes. With ARGS, all that they select by one.
 test: $(INSTALLED) ## run all tests, unit to end to end (but for `make faults`)
+ifeq ($(strip $(ARGS)),)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/e2e --ignore=tests/performance
+	$(BIN)/python -m pytest tests/e2e tests/performance
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
 
 faults: $(INSTALLED) ## kill processes of a real Airflow and of partitions by the hundred, and audit the jobs (some minutes)
 	$(BIN)/python -m pytest tests/faults -m faults $(ARGS)

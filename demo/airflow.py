@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Airflow"]
 
-_BOOT = 180.0
+_BOOT = 400.0
 """Seconds until everything must be healthy; 20 to 40 on two cores."""
+_RUN = 900.0
+"""Seconds until a run must have ended; most take half a minute on two cores."""
 _PARALLELISM = 4  # SQLite locks up with many more
 _COMPONENTS = ("scheduler", "dag-processor", "triggerer", "api-server")
 
@@ -118,6 +120,19 @@ class Airflow:
     def post(self, path: str, **content: Any) -> Any:
         """The answer of a POST of JSON at ``/api/v2``."""
         return self._ask("POST", path, json=content)
+
+    def ended(self, dag_id: str, run_id: str, seconds: float = _RUN) -> str:
+        """Wait until the run has ended; return its state, success or failed.
+
+        Raises:
+            DemoFailed: it hasn't in so many seconds, or a component ended.
+        """
+
+        def state() -> str | None:
+            found = self.state(dag_id, run_id)
+            return found if found in {"success", "failed"} else None
+
+        return str(self.wait(f"the run {run_id} of {dag_id}", state, seconds))
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str, *, map_index: int) -> None:
         """Mark a mapped task as a person does in the UI: ``failed`` or ``success``."""
@@ -261,6 +276,8 @@ def _environment(home: Path, dags: Path, url: str, connections: Mapping[str, Map
         "AIRFLOW__CORE__PARALLELISM": str(_PARALLELISM),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{Airflow.user}:admin",
+        # Who finds the database locked waits; by default for 5 s, and on a machine that is busy a scheduler dies of it.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         # Proxies are for other hosts.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-_READING = 5.0
-"""Seconds before the answer: Airflow may fail a task that is resumed in less, and it asks again in its next try."""
+PATIENCE = 300.0
+MANY, FEW = 6, 2
+"""Partitions of the job that is overtaken, and of the one that overtakes."""
 
 
 @pytest.fixture(scope="module")
@@ -45,30 +45,39 @@ def tagged(s3: Any, keys: list[str], by: str) -> int:
     return found.count([{"Key": "by", "Value": by}])
 
 
-def ended(airflow: Airflow, dag_id: str, run_id: str) -> str:
-    def state() -> str | None:
-        found = airflow.state(dag_id, run_id)
-        return found if found in {"success", "failed"} else None
-
-    return str(airflow.wait(f"the run of {dag_id}", state, 300))
-
-
 def states(airflow: Airflow, dag_id: str, run_id: str, *wanted: str) -> dict[str, str]:
     """The tasks' states, only of those in one of these if some are named."""
     tasks = airflow.tasks(dag_id, run_id)
     return {task["task_id"]: task["state"] for task in tasks if not wanted or task["state"] in wanted}
 
 
-def asked(airflow: Airflow, dag_id: str, run_id: str) -> dict[str, Any]:
-    """What a person is asked, once the task waits."""
+def question(airflow: Airflow, dag_id: str, run_id: str) -> dict[str, Any]:
+    """What a person is asked; empty if nobody is, at this moment."""
+    if not states(airflow, dag_id, run_id, "awaiting_input", "deferred").get("job.confirm"):
+        return {}
+    found = dict(airflow.get(f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/job.confirm/-1/hitlDetails"))
+    return {} if found["response_received"] else found
 
-    def question() -> dict[str, Any] | None:
-        if states(airflow, dag_id, run_id).get("job.confirm") not in {"awaiting_input", "deferred"}:
-            return None
-        found = airflow.get(f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/job.confirm/-1/hitlDetails")
-        return dict(found)
 
-    return dict(airflow.wait("the question", question, 120))
+def answered(airflow: Airflow, dag_id: str, run_id: str, choice: str) -> str:
+    """Answer, as often as it is asked, until the run has ended; return its state.
+
+    An answer that comes before Airflow's scheduler knows that the task waits fails the task, which then asks again.
+    """
+
+    def state() -> str | None:
+        if question(airflow, dag_id, run_id):
+            airflow.answer(dag_id, run_id, "job.confirm", choice)
+        found = airflow.state(dag_id, run_id)
+        return found if found in {"success", "failed"} else None
+
+    return str(airflow.wait(f"the run {run_id} of {dag_id}", state, 3 * PATIENCE))
+
+
+def last_log(airflow: Airflow, dag_id: str, run_id: str, task_id: str) -> str:
+    """The log of the task's last try."""
+    tries = {task["task_id"]: task["try_number"] for task in airflow.tasks(dag_id, run_id)}
+    return "\n".join(airflow.log(dag_id, run_id, task_id, attempt=tries[task_id]))
 
 
 def test_confirmed_job_runs_and_refused_one_does_not(airflow: Airflow, s3: Any) -> None:
@@ -76,14 +85,11 @@ def test_confirmed_job_runs_and_refused_one_does_not(airflow: Airflow, s3: Any) 
     airflow.unpause("asking")
     for run_id in ("refused", "confirmed"):
         airflow.trigger("asking", run_id)
-    told = {run_id: asked(airflow, "asking", run_id) for run_id in ("refused", "confirmed")}
-    time.sleep(_READING)
-    airflow.answer("asking", "refused", "job.confirm", "Reject")
-    refused = ended(airflow, "asking", "refused")
+    told = airflow.wait("the question", lambda: question(airflow, "asking", "confirmed"), PATIENCE)
+    refused = answered(airflow, "asking", "refused", "Reject")
     before = tagged(s3, keys, "asking")
-    airflow.answer("asking", "confirmed", "job.confirm", "Approve")
 
-    assert ended(airflow, "asking", "confirmed") == "success"
+    assert answered(airflow, "asking", "confirmed", "Approve") == "success"
     assert tagged(s3, keys, "asking") == 5
     assert airflow.xcom("asking", "confirmed", "job.report")["succeeded"] == 5
     assert (refused, before) == ("failed", 0)
@@ -93,9 +99,9 @@ def test_confirmed_job_runs_and_refused_one_does_not(airflow: Airflow, s3: Any) 
         "job.run": "upstream_failed",
         "job.report": "upstream_failed",
     }
-    assert "has refused it. Nothing is touched" in "\n".join(airflow.log("asking", "refused", "job.confirm"))
-    assert told["confirmed"]["subject"] == "S3PutObjectTagging on 5 objects?"
-    assert "s3://lake/before/asking/4" in told["confirmed"]["body"]
+    assert "has refused it. Nothing is touched" in last_log(airflow, "asking", "refused", "job.confirm")
+    assert told["subject"] == "S3PutObjectTagging on 5 objects?"
+    assert "s3://lake/before/asking/4" in told["body"]
 
 
 def test_job_that_nobody_confirms_fails_and_touches_nothing(airflow: Airflow, s3: Any) -> None:
@@ -103,7 +109,7 @@ def test_job_that_nobody_confirms_fails_and_touches_nothing(airflow: Airflow, s3
     airflow.unpause("asking_briefly")
     airflow.trigger("asking_briefly", "late")
 
-    assert ended(airflow, "asking_briefly", "late") == "failed"
+    assert airflow.ended("asking_briefly", "late") == "failed"
     assert states(airflow, "asking_briefly", "late")["job.run"] == "upstream_failed"
     assert tagged(s3, keys, "asking_briefly") == 0
 
@@ -113,12 +119,12 @@ def test_what_a_rehearsal_found_is_run_by_its_id(airflow: Airflow, s3: Any) -> N
     for dag_id in ("rehearsal", "performance"):
         airflow.unpause(dag_id)
     airflow.trigger("rehearsal", "try")
-    assert ended(airflow, "rehearsal", "try") == "success"
+    assert airflow.ended("rehearsal", "try") == "success"
     before = tagged(s3, keys, "rehearsal")
     told = airflow.xcom("rehearsal", "try", "job.prepare", "estimate")
     airflow.trigger("performance", "go", job_id=told["job_id"])
 
-    assert ended(airflow, "performance", "go") == "success"
+    assert airflow.ended("performance", "go") == "success"
     assert (before, tagged(s3, keys, "rehearsal")) == (0, 7)
     assert told["objects"] == 7
     assert told["requests"][0]["times"] == 7
@@ -131,6 +137,11 @@ def begun(airflow: Airflow, dag_id: str, run_id: str) -> list[dict[str, Any]]:
     return [task for task in tasks if task["task_id"] == "job.run" and task["start_date"]]
 
 
+def waiting(airflow: Airflow, dag_id: str, run_id: str) -> bool:
+    """Whether the DAG run has partitions that wait for a slot of their pool."""
+    return "job.run" in states(airflow, dag_id, run_id, "scheduled")
+
+
 def in_order(airflow: Airflow, date: str, dag_ids: tuple[str, str], run_id: str) -> list[str]:
     """Whose partitions they are, in the order of their dates."""
     dates = [(task[date], dag_id) for dag_id in dag_ids for task in begun(airflow, dag_id, run_id)]
@@ -138,36 +149,36 @@ def in_order(airflow: Airflow, date: str, dag_ids: tuple[str, str], run_id: str)
 
 
 def test_partitions_of_the_more_urgent_job_go_first(airflow: Airflow, s3: Any) -> None:
-    for dag_id, objects in (("less_urgent", 80), ("urgent", 40)):
-        put(s3, dag_id, objects)
+    for dag_id, partitions in (("less_urgent", MANY), ("urgent", FEW)):
+        put(s3, dag_id, partitions * 20)
         airflow.unpause(dag_id)
     airflow.trigger("less_urgent", "go")
 
-    airflow.wait("the first partition", lambda: begun(airflow, "less_urgent", "go"), 120)
+    airflow.wait("the first partition", lambda: begun(airflow, "less_urgent", "go"), PATIENCE)
     airflow.trigger("urgent", "go")
     for dag_id in ("less_urgent", "urgent"):
-        assert ended(airflow, dag_id, "go") == "success"
+        assert airflow.ended(dag_id, "go") == "success"
 
     order = in_order(airflow, "start_date", ("less_urgent", "urgent"), "go")
     assert order[0] == "less_urgent"
     # From when the urgent job's partitions wait, none of the other's begins before them.
     first = order.index("urgent")
-    assert order[first : first + 2] == ["urgent", "urgent"]
-    assert order[first + 2 :] == ["less_urgent"] * (4 - first)
-    assert first < 4
+    assert order[first : first + FEW] == ["urgent"] * FEW
+    assert order[first + FEW :] == ["less_urgent"] * (MANY - first)
+    assert first < MANY
 
 
 def test_job_that_is_made_more_urgent_overtakes_one_that_runs(airflow: Airflow, s3: Any, running: Stage) -> None:
-    for dag_id, objects in (("less_urgent", 80), ("least_urgent", 40)):
-        put(s3, dag_id, objects)
+    for dag_id, partitions in (("less_urgent", MANY), ("least_urgent", FEW)):
+        put(s3, dag_id, partitions * 20)
         airflow.unpause(dag_id)
         airflow.trigger(dag_id, "overtaken")
-    airflow.wait("the first partition", lambda: begun(airflow, "less_urgent", "overtaken"), 120)
-    airflow.wait("the other job", lambda: "job.run" in states(airflow, "least_urgent", "overtaken", "scheduled"), 120)
+    airflow.wait("the first partition", lambda: begun(airflow, "less_urgent", "overtaken"), PATIENCE)
+    airflow.wait("the other job", lambda: waiting(airflow, "least_urgent", "overtaken"), PATIENCE)
     job_id = airflow.xcom("least_urgent", "overtaken", "job.prepare", "job")["job_id"]
     asyncio.run(change(running.s3_url, job_id, 10))
     for dag_id in ("less_urgent", "least_urgent"):
-        assert ended(airflow, dag_id, "overtaken") == "success"
+        assert airflow.ended(dag_id, "overtaken") == "success"
 
     order = in_order(airflow, "end_date", ("less_urgent", "least_urgent"), "overtaken")
     assert order[-2:] == ["less_urgent", "less_urgent"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -22,21 +23,22 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-SLOW = "slow_job"
+SLOW, LONG = "slow_job", "long_job"
+PATIENCE = 300.0
 REPORTS = S3Location("lake", "reports")
 
 
 class Job:
     """A run of the slow job, once it is on its way."""
 
-    def __init__(self, stage: Stage, run_id: str) -> None:
+    def __init__(self, stage: Stage, run_id: str, dag_id: str = SLOW) -> None:
         self.airflow: Airflow = stage.airflow
-        self.run_id = run_id
+        self.dag_id, self.run_id = dag_id, run_id
         self._access = S3Access(credentials=lambda: Credentials("key", "secret"), endpoint_url=stage.s3_url)
-        self.airflow.unpause(SLOW)
-        self.airflow.trigger(SLOW, run_id)
-        self.airflow.wait("prepare", lambda: self.tasks("tag.prepare") == ["success"], 120)
-        self.job_id: str = self.airflow.xcom(SLOW, run_id, "tag.prepare", "job")["job_id"]
+        self.airflow.unpause(dag_id)
+        self.airflow.trigger(dag_id, run_id)
+        self.airflow.wait("prepare", lambda: self.tasks("tag.prepare") == ["success"], PATIENCE)
+        self.job_id: str = self.xcom("tag.prepare", "job")["job_id"]
 
     def do(self, what: Callable[[Controls], Awaitable[Any]]) -> Any:
         return self._in_s3(lambda s3: what(Controls(s3, REPORTS, self.job_id)))
@@ -58,18 +60,17 @@ class Job:
             told: dict[str, Any] = self.do(Controls.describe)
             return told if told["Status"] == status else None
 
-        return dict(self.airflow.wait(f"the job to be {status}", described, 120))
+        return dict(self.airflow.wait(f"the job to be {status}", described, PATIENCE))
 
     def tasks(self, task_id: str) -> list[str]:
         """The states of a task's instances."""
-        return [task["state"] for task in self.airflow.tasks(SLOW, self.run_id) if task["task_id"] == task_id]
+        return [task["state"] for task in self.airflow.tasks(self.dag_id, self.run_id) if task["task_id"] == task_id]
+
+    def xcom(self, task_id: str, key: str = "return_value") -> Any:
+        return self.airflow.xcom(self.dag_id, self.run_id, task_id, key)
 
     def ended(self) -> str:
-        def state() -> str | None:
-            found = self.airflow.state(SLOW, self.run_id)
-            return found if found in {"success", "failed"} else None
-
-        return str(self.airflow.wait("the run", state, 300))
+        return self.airflow.ended(self.dag_id, self.run_id)
 
 
 def test_paused_job_holds_no_slot_and_goes_on_where_it_was(running: Stage, s3: Any, lake: Lake) -> None:
@@ -77,11 +78,11 @@ def test_paused_job_holds_no_slot_and_goes_on_where_it_was(running: Stage, s3: A
     job.wait_for("Active")
     job.do(lambda controls: controls.pause("maintenance"))
     done = job.wait_for("Paused")["ProgressSummary"]
-    job.airflow.wait("all to be deferred", lambda: set(job.tasks("tag.run")) == {"deferred"}, 60)
+    job.airflow.wait("all to be deferred", lambda: set(job.tasks("tag.run")) == {"deferred"}, PATIENCE)
     job.do(lambda controls: controls.resume())
 
     assert job.ended() == "success"
-    summary = job.airflow.xcom(SLOW, "paused", "tag.report")
+    summary = job.xcom("tag.report")
     assert done["NumberOfTasksSucceeded"] < summary["succeeded"]
     assert [
         check for check in audit(s3, lake.cold(), {"tier": "cold", "run": "paused"}, summary) if not check.good
@@ -105,15 +106,17 @@ def test_cancelled_job_ends_with_a_report_of_what_ran(running: Stage, s3: Any) -
 @pytest.mark.parametrize("state", ["failed", "success"])
 def test_partition_that_is_marked_in_the_ui_has_saved_all_that_it_did(running: Stage, s3: Any, state: str) -> None:
     run_id = f"marked_{state}"
-    job = Job(running, run_id)
+    job = Job(running, run_id, LONG)
     job.wait_for("Active")
-    job.airflow.wait("some objects to be done", lambda: job.look(progress_of_the_first) > 50, 60)
-    job.airflow.mark(SLOW, run_id, "tag.run", state, map_index=0)
-    job.airflow.wait("the partition to stop", lambda: job.look(first_is_over), 60)
+    job.airflow.wait("some objects to be done", lambda: job.look(progress_of_the_first) > 50, PATIENCE)
+    job.airflow.mark(LONG, run_id, "tag.run", state, map_index=0)
+    job.airflow.wait("the partition to stop", lambda: job.look(first_is_over), PATIENCE)
 
-    rows = job.airflow.xcom(SLOW, run_id, "tag.prepare")[0]["rows"]
+    rows = job.xcom("tag.prepare")[0]["rows"]
     lines = s3.get_object(Bucket="lake", Key="manifests/cold.csv")["Body"].read().decode().splitlines()[:rows]
-    done = {row for row, line in enumerate(lines, 1) if is_tagged(s3, line, run_id)}
+    with ThreadPoolExecutor(16) as pool:
+        tagged = list(pool.map(lambda line: is_tagged(s3, line, run_id), lines))
+    done = {row for row, has_tag in enumerate(tagged, 1) if has_tag}
     assert 50 < len(done) < rows
     assert set(job.look(saved_of_the_first)) == done
     assert job.ended() == "failed"

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.test_real_airflow import ended
-
 if TYPE_CHECKING:
     from demo.airflow import Airflow
     from demo.lake import Lake
@@ -26,7 +24,7 @@ def airflow(running: Stage) -> Airflow:
         airflow.unpause(dag_id)
         airflow.trigger(dag_id, RUN)
     for dag_id in DAGS:
-        ended(airflow, dag_id, RUN)
+        airflow.ended(dag_id, RUN)
     return airflow
 
 

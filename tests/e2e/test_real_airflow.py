@@ -38,16 +38,8 @@ def airflow(running: Stage, s3: Any, lake: Lake) -> Airflow:
         airflow.unpause(dag_id)
         airflow.trigger(dag_id, RUN)
     for dag_id in (SLOW, *EXAMPLES):
-        ended(airflow, dag_id)
+        airflow.ended(dag_id, RUN)
     return airflow
-
-
-def ended(airflow: Airflow, dag_id: str, run_id: str = RUN) -> str:
-    def state() -> str | None:
-        found = airflow.state(dag_id, run_id)
-        return found if found in {"success", "failed"} else None
-
-    return str(airflow.wait(f"the run of {dag_id}", state, 300))
 
 
 def test_every_row_has_one_outcome_and_it_is_what_the_server_holds(airflow: Airflow, s3: Any, lake: Lake) -> None:
@@ -129,7 +121,7 @@ def test_other_dags_are_run_by_the_report_and_see_its_summary(airflow: Airflow) 
 
     wanted = airflow.xcom(SLOW, RUN, "tag.report")["report_uri"]
 
-    assert airflow.wait("the review of the report", lambda: wanted in reviewed(), 60)
+    assert airflow.wait("the review of the report", lambda: wanted in reviewed(), 300)
 
 
 @pytest.mark.parametrize("dag_id", EXAMPLES)
@@ -173,7 +165,7 @@ def test_archived_objects_are_restored_and_others_reported(airflow: Airflow, s3:
 def test_missing_manifest_fails_the_run_before_anything_is_touched(airflow: Airflow, s3: Any) -> None:
     airflow.trigger("copy_to_archive", "no-manifest", manifest="s3://lake/manifests/nowhere.csv", dataset="nothing")
 
-    state = ended(airflow, "copy_to_archive", "no-manifest")
+    state = airflow.ended("copy_to_archive", "no-manifest")
     log = "\n".join(airflow.log("copy_to_archive", "no-manifest", "copy.prepare"))
     copied = s3.list_objects_v2(Bucket=ARCHIVE, Prefix="nothing/")["KeyCount"]
 

@@ -31,7 +31,7 @@ def test_it_says_when_it_is_ready_and_ends_by_ctrl_c() -> None:
             assert found, "".join(told)
             assert httpx.get(f"{found[1]}/api/v2/version").is_success
             ui.send_signal(signal.SIGINT)
-            assert ui.wait(60) == 0
+            assert ui.wait(180) == 0
         finally:
             if ui.poll() is None:
                 ui.terminate()

@@ -140,17 +140,15 @@ class Evidence:
         return found
 
 
-def findings(evidence: Evidence, *, reported_last: bool = True, repeats_committed: bool = False) -> list[str]:
+def findings(evidence: Evidence, *, repeats_committed: bool = False) -> list[str]:
     """What is wrong with a job that has its report.
 
     Args:
         evidence: the job's.
-        reported_last: whether the report was the last that was done about the job.
         repeats_committed: whether two runs at once may have done what the other committed meanwhile.
     """
-    looks = [_unserved, _report]
+    looks = [_unserved, _report, _order]
     looks += [] if repeats_committed else [_committed_repeats]
-    looks += [_order] if reported_last else []
     return [found for look in looks for found in islice(look(evidence), _SHOWN)]
 
 

@@ -79,9 +79,7 @@ def airflow(record: Record, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     record.set_latency(_LATENCY)
     home, dags = tmp_path_factory.mktemp("airflow"), Path(__file__).parent / "dags"
     connections = {"aws_default": connection(record.url)}
-    # Whoever finds the database locked waits; by default for 5 s, and on a machine that is busy a scheduler dies of it.
-    settings = {**_SETTINGS, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60"}
-    with Airflow(home, dags=dags, connections=connections, settings=settings) as running:
+    with Airflow(home, dags=dags, connections=connections, settings=_SETTINGS) as running:
         for dag in DAGS:
             running.unpause(dag)
         yield running

@@ -17,7 +17,7 @@ KILLED, CLEARED, TIMED, WATCHED = "killed_job", "cleared_job", "timed_job", "wat
 DAGS = (KILLED, CLEARED, TIMED, WATCHED)
 IN_FLIGHT, CHECKPOINT_ROWS = 64, 10_000
 """The first as the DAG has it, the second is the package's default."""
-PATIENCE = 600.0
+PATIENCE = 900.0
 """Seconds for a run to end once nothing is killed any more."""
 
 
@@ -75,12 +75,7 @@ class Job:
 
     def ended(self) -> str:
         """Wait until the run has ended; return its state."""
-
-        def state() -> str | None:
-            found = self.state()
-            return found if found in {"success", "failed"} else None
-
-        return str(self._airflow.wait(f"the run on {self.lake.bucket}", state, PATIENCE))
+        return self._airflow.ended(self._dag, self.lake.bucket, PATIENCE)
 
     def folder(self) -> str:
         job = self._airflow.xcom(self._dag, self.lake.bucket, "tag.prepare", "job")

@@ -26,13 +26,15 @@ from xml.sax.saxutils import escape
 
 import httptools
 
+from benchmarks.later import Later
+
 __all__ = ["MISSING", "Put", "Record"]
 
 MISSING = "missing-"
 """How the name of an object begins that isn't there."""
 _ROW_BITS = 32
 _TICK = 0.002
-"""Seconds: answers due in the same tick are sent together, which a timer each would make the server's bottleneck."""
+"""Seconds, to which latencies are rounded."""
 _SPREAD = (0.5, 1.5)
 """An answer takes between these times the latency, so that outcomes come in another order than they were asked for."""
 _PAGE = 1000
@@ -243,31 +245,10 @@ class _Store:
     _actions: ClassVar[Mapping[str, Any]] = {"PUT": _put, "GET": _get, "DELETE": _delete}
 
 
-class _Later:
-    """Writes answers after the latency."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._due: dict[int, list[tuple[asyncio.Transport, bytes]]] = {}
-
-    def write(self, transport: asyncio.Transport, answer: bytes, seconds: float) -> None:
-        tick = round((self._loop.time() + seconds) / _TICK)
-        waiting = self._due.get(tick)
-        if waiting is None:
-            self._due[tick] = waiting = []
-            self._loop.call_at(tick * _TICK, self._send, tick)
-        waiting.append((transport, answer))
-
-    def _send(self, tick: int) -> None:
-        for transport, answer in self._due.pop(tick):
-            if not transport.is_closing():
-                transport.write(answer)
-
-
 class _Connection(asyncio.Protocol):
     """One connection; httptools calls what begins with ``on_``."""
 
-    def __init__(self, store: _Store, later: _Later) -> None:
+    def __init__(self, store: _Store, later: Later) -> None:
         self._store = store
         self._later = later
         self._begin()
@@ -299,10 +280,8 @@ class _Connection(asyncio.Protocol):
             body = f"<Error><Code>{refused.code}</Code><Message>As the record says.</Message></Error>".encode()
             answer = _Answer(refused.status, body, {"Content-Type": "application/xml"})
         wire = _wire(answer)
-        if self._store.latency and not target.startswith("/-/"):
-            self._later.write(self._transport, wire, self._store.latency * self._store.random.uniform(*_SPREAD))
-        else:
-            self._transport.write(wire)
+        latency = 0.0 if target.startswith("/-/") else self._store.latency
+        self._later.write(self._transport, wire, latency * self._store.random.uniform(*_SPREAD))
         self._begin()
 
     def _begin(self) -> None:
@@ -320,7 +299,7 @@ def _wire(answer: _Answer) -> bytes:
 
 async def _serve() -> None:
     loop = asyncio.get_running_loop()
-    store, later = _Store(), _Later(loop)
+    store, later = _Store(), Later(loop, _TICK)
     server = await loop.create_server(lambda: _Connection(store, later), "127.0.0.1", 0, backlog=8192)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)  # noqa: T201 - who started it waits for this
     await loop.run_in_executor(None, sys.stdin.read)

@@ -15,8 +15,8 @@ JOB: dict[str, Any] = {
     "report": "s3://lake/reports",
 }
 
-# Airflow may fail a task that is resumed within some seconds of having begun to wait; it goes on with its next try.
-DEFAULTS = {"retries": 1, "retry_delay": timedelta(seconds=1)}
+# Airflow fails a task that is resumed before its scheduler knows that it waits. It goes on with its next try.
+DEFAULTS = {"retries": 30, "retry_delay": timedelta(seconds=1)}
 
 for name, confirm in {"asking": Confirm(), "asking_briefly": Confirm(timeout=timedelta(seconds=8))}.items():
     with DAG(name, schedule=None, default_args=DEFAULTS):
@@ -29,7 +29,7 @@ with DAG("performance", schedule=None, params={"job_id": ""}):
     s3_batch_job(group_id="job", job_id="{{ params.job_id }}", report="s3://lake/reports")
 
 for name, priority in {"less_urgent": 1, "urgent": 2_147_483_647, "least_urgent": 0}.items():
-    with DAG(name, schedule=None):
+    with DAG(name, schedule=None, default_args=DEFAULTS):
         s3_batch_job(
             group_id="job",
             priority=priority,
