@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not asked.page:
         measured = _begun()
         try:
-            _measure(measured, asked.rounds, large=asked.large, quick=asked.quick)
+            _measure(measured, asked.rounds, quick=asked.quick)
         finally:  # a quarter of an hour's work isn't lost to what fails in the end
             _end(measured)
             asked.results.write_text(json.dumps(measured, indent=1) + "\n")
@@ -55,7 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (3)")
-    parser.add_argument("--large", action="store_true", help="5,000,000 objects too (four minutes more)")
     parser.add_argument("--quick", action="store_true", help="one round without peers and throttling; writes no page")
     parser.add_argument(
         "--page", action="store_true", help="only write the page anew, from the results of the last run"
@@ -79,7 +78,7 @@ def _end(measured: dict[str, Any]) -> None:
     measured["load_after"] = os.getloadavg()[0]
 
 
-def _measure(measured: dict[str, Any], rounds: int, *, large: bool, quick: bool) -> None:
+def _measure(measured: dict[str, Any], rounds: int, *, quick: bool) -> None:
     """Fill in what is measured."""
     require("nginx", "wrk", "openssl", *(() if quick else ("rclone",)))
     measured["versions"] = machine.versions()
@@ -101,7 +100,7 @@ def _measure(measured: dict[str, Any], rounds: int, *, large: bool, quick: bool)
         if quick:
             return
         take([*delete.cases(server), *map(throttling.far_away, (64, 256, 1000))], min(rounds, _FEWER))
-        take([*run_partition.large_cases(server, large=large), *prepare.large_cases(), *listing.cases()], 1)
+        take([run_partition.large_case(server), *prepare.large_cases(), *listing.cases()], 1)
         take([peers.mapped_copies(server)], 1)
         take([throttling.slower(), throttling.steady(), throttling.halved_and_doubled(), throttling.shared()], 1)
         measured["profile"] = profile.shares(server)

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from benchmarks.later import Later
 from benchmarks.machine import SERVER_CORE, on_core
 from benchmarks.nginx import free_port
 
@@ -27,7 +28,7 @@ __all__ = ["Answered", "SlowS3", "slow_s3"]
 
 _BURST = 0.1
 _TICK = 0.001
-"""Seconds: answers due in the same tick are sent together, which a timer each would make the server's bottleneck."""
+"""Seconds, to which latencies are rounded."""
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nx-amz-request-id: 0123456789ABCDEF\r\n\r\n"
 _REFUSED = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 _SLOW_DOWN = b"HTTP/1.1 503 Slow Down\r\nContent-Length: %d\r\n\r\n%b" % (len(_REFUSED), _REFUSED)
@@ -77,9 +78,10 @@ def slow_s3(*, latency: float = 0.0, rate: float = 0.0) -> Iterator[SlowS3]:
 
 
 class _Bucket:
-    """Tokens, and who got them."""
+    """Tokens, who got them, and how long an answer takes."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, latency: float, rate: float) -> None:
+        self.latency = latency
         self.rate = rate
         self.ok: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
@@ -104,33 +106,8 @@ class _Bucket:
         return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
-class _Later:
-    """Writes answers after the latency."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, latency: float) -> None:
-        self._loop = loop
-        self.latency = latency
-        self._due: dict[int, list[tuple[asyncio.Transport, bytes]]] = {}
-
-    def write(self, transport: asyncio.Transport, answer: bytes) -> None:
-        if not self.latency:
-            transport.write(answer)
-            return
-        tick = round((self._loop.time() + self.latency) / _TICK)
-        waiting = self._due.get(tick)
-        if waiting is None:
-            self._due[tick] = waiting = []
-            self._loop.call_at(tick * _TICK, self._send, tick)
-        waiting.append((transport, answer))
-
-    def _send(self, tick: int) -> None:
-        for transport, answer in self._due.pop(tick):
-            if not transport.is_closing():
-                transport.write(answer)
-
-
 class _Connection(asyncio.Protocol):
-    def __init__(self, bucket: _Bucket, later: _Later) -> None:
+    def __init__(self, bucket: _Bucket, later: Later) -> None:
         self._bucket = bucket
         self._later = later
         self._read = b""
@@ -154,14 +131,14 @@ class _Connection(asyncio.Protocol):
         if not self._who:  # the same for all of a connection
             found = _WHO.search(request)
             self._who = found[1].decode() if found else "?"
-        self._later.write(self._transport, self._bucket.answer(self._who))
+        self._later.write(self._transport, self._bucket.answer(self._who), self._bucket.latency)
 
     def _control(self, path: str) -> None:
         name, _, value = path.removeprefix("/-/").partition("=")
         if name == "rate":
             self._bucket.rate = float(value)
         if name == "latency":
-            self._later.latency = float(value)
+            self._bucket.latency = float(value)
         self._transport.write(self._bucket.told())
 
 
@@ -171,7 +148,7 @@ def main() -> None:
 
     port, latency, rate = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
     loop = uvloop.new_event_loop()
-    bucket, later = _Bucket(rate), _Later(loop, latency)
+    bucket, later = _Bucket(latency, rate), Later(loop, _TICK)
     loop.run_until_complete(loop.create_server(lambda: _Connection(bucket, later), "127.0.0.1", port, backlog=8192))
     print("ready", flush=True)
     loop.run_forever()

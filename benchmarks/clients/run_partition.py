@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from airflow_s3batch.core.engine import S3, Credentials, S3Access, run
-from airflow_s3batch.core.job import CompletionReport, JobSpec
+from airflow_s3batch.core.engine.promise import S3Engine
+from airflow_s3batch.core.folder.store import JobFolder
+from airflow_s3batch.core.job import CompletionReport, Job, JobSpec
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.manifest import CsvManifest
 from airflow_s3batch.core.operations import CopyObject, DeleteObjects, Operation, PutObjectTagging
@@ -17,6 +21,7 @@ from airflow_s3batch.core.run import run_partition
 from airflow_s3batch.testing import MemoryS3
 from benchmarks.clients.meter import Meter, settings
 
+_PREPARE = "--prepare"
 _OPERATIONS: dict[str, Callable[[], Operation]] = {
     "PutObjectTagging": lambda: PutObjectTagging({"tier": "cold"}),
     "CopyObject": lambda: CopyObject("lake", target_prefix="copy/"),
@@ -34,7 +39,7 @@ class _FilesInMemory:
         self.call, self.check, self.run = self._memory.call, engine.check, engine.run
 
 
-async def _work(told: dict[str, Any]) -> None:
+async def _work(told: dict[str, Any], *, only_prepare: bool) -> None:
     limits = Limits(in_flight=told["in_flight"])
     access = S3Access(
         credentials=lambda: Credentials("AKIDEXAMPLE", "secret"),
@@ -48,23 +53,38 @@ async def _work(told: dict[str, Any]) -> None:
         report=CompletionReport(f"s3://jobs/{told['report']}"),
         limits=limits,
     )
-    started = time.process_time()
     async with S3(access, limits) as engine:
         s3 = _FilesInMemory(engine, told["objects"]) if told.get("files_in_memory") else engine
-        job = await prepare(spec, s3, owner=("bench",), rows_per_partition=10**9)
-        prepared = time.process_time() - started
+        job = await _find(spec, s3, told.get("job_id", ""))
+        if only_prepare:
+            print(job.job_id)
+            return
         meter = Meter()
         summary = await run_partition(job, 0, s3)
     if summary.tally.succeeded != told["objects"]:
         raise SystemExit(f"{summary.tally.succeeded} of {told['objects']} objects have succeeded")
-    meter.report(told["objects"], prepare_cpu=prepared)
+    meter.report(told["objects"])
+
+
+async def _find(spec: JobSpec, s3: S3Engine, job_id: str) -> Job:
+    found = await JobFolder(s3, spec.report.place, job_id).read_job() if job_id else None
+    return found or await prepare(spec, s3, owner=("bench",), rows_per_partition=10**9)
+
+
+def _prepared_elsewhere(told: dict[str, Any]) -> str:
+    """The id of the job, prepared by another process, as by another Airflow task: its memory is not the worker's."""
+    command = [sys.executable, "-m", "benchmarks.clients.run_partition", json.dumps(told), _PREPARE]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def main() -> None:
-    """Prepare the job, then measure the run of its one partition."""
+    """Measure the run of a prepared job's one partition."""
     told = settings()
+    only_prepare = _PREPARE in sys.argv
+    if not only_prepare and not told.get("files_in_memory"):
+        told["job_id"] = _prepared_elsewhere(told)
     runner: Callable[[Coroutine[Any, Any, None]], None] = run if told["loop"] == "uvloop" else asyncio.run
-    runner(_work(told))
+    runner(_work(told, only_prepare=only_prepare))
 
 
 if __name__ == "__main__":

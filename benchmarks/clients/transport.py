@@ -8,7 +8,8 @@ from typing import Any
 import uvloop
 
 from airflow_s3batch.core.engine.compiled import Origin
-from airflow_s3batch.core.engine.transport import Answer, Conversation, HttpTransport
+from airflow_s3batch.core.engine.conversation import Answer, Conversation
+from airflow_s3batch.core.engine.transport import HttpTransport
 from benchmarks.clients.meter import Meter, settings
 
 
