@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -48,8 +49,9 @@ class Flight:
     def __init__(self, s3: S3, operation: Operation, in_flight: int, allowance: Allowance) -> None:
         self._s3 = s3
         self._operation = operation
-        self.pace = Pace(in_flight, allowance, clock=asyncio.get_running_loop().time)
-        self._performing = Performing(s3, s3.paced(self.pace))
+        self._ready = asyncio.Event()  # enough outcomes for a hand-over, or more lanes are wanted
+        self.pace = Pace(in_flight, allowance, clock=asyncio.get_running_loop().time, on_wider=self._ready.set)
+        self._performing = Performing(s3, s3.paced(self.pace), lambda: self._stopped)
         self._low = 0
         """Entries that wait for lanes, at most; more are fed when so many are left."""
         self._routes: dict[tuple[str, bool], Route] = {}
@@ -61,7 +63,6 @@ class Flight:
         self._outcomes: list[Outcome] = []
         self._more = asyncio.Event()  # entries are waiting, or none will come
         self._room = asyncio.Event()  # the queue runs low
-        self._ready = asyncio.Event()  # enough outcomes for a hand-over
 
     async def outcomes(
         self, entries: AsyncIterator[list[Entry]], stop: asyncio.Event | None = None
@@ -130,7 +131,9 @@ class Flight:
         """Begin those that are missing for what may be in flight now. Any that are too many, the window holds back."""
         most = self.pace.most
         if isinstance(self._operation, (StepsOperation, BatchOperation)):
-            most = min(most, self._operation.most_at_once)
+            most = min(most, self._operation.most_at_once)  # not all that they do are requests, so no window counts
+        elif self._has_paths:
+            most = math.ceil(self.pace.window)
         if most <= there or self._stopped:
             return []
         self._low = 2 * self._operation.rows_in_flight(self.pace.most)

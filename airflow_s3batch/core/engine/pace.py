@@ -7,8 +7,8 @@ Two quantities are steered, both without a clock or a timer an object:
   throttled, the rate is cut to a share of itself. S3 refuses all who send to a prefix at the same moments, so jobs that
   share one look at the same time and cut by the same share, while they grow by the same amount: with each cut their
   rates are less far apart (additive increase, multiplicative decrease);
-- the *window* (requests in flight): at most a few times what the best latency seen needs for the throughput seen
-  (Little's law), so that a store that queues instead of throttling isn't driven into a long queue.
+- the *window* (requests in flight): as many as the rate needs, at most a few times what the best latency seen needs
+  for the throughput seen (Little's law): a store that queues instead of throttling isn't driven into a long queue.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random as randomness
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ class Steering:
     """The window lets a request take so many times the best latency …"""
     queueing: float = 0.05
     """… or so many seconds more, whichever is more: a short queue keeps a store busy."""
+    narrow: float = 0.25
+    """Share of the refills that find all of the window in use and rights left, from which on the window may grow."""
     least_window: int = 16
     first_window: int = 32
     """Requests in flight to begin with: few enough for a latency without a queue to be seen."""
@@ -74,6 +77,8 @@ _LOOK_MOST = 2.0
 """Seconds that a look or the settling after a cut takes at most, however few answers come."""
 _MEASURE, _MEASURE_MOST = 0.2, 2.0
 """Seconds over which throughput is measured: twice the latency, so that what ends in them was begun in them."""
+_CORE_IS_FULL = 0.9
+"""Share of the time that the engine's thread has taken the CPU for, from which on it had hardly a moment to wait."""
 _PROBE_EVERY = 10.0
 """Seconds between two looks at the latency without a queue."""
 _PROBE = 2
@@ -105,6 +110,8 @@ class Pace:
         in_flight: most requests in flight, where the allowance says nothing else.
         allowance: most requests a second, and in flight; looked at again and again.
         clock: monotonic seconds.
+        cpu: seconds of CPU that the engine's thread has taken.
+        on_wider: called when more may be in flight than ever before.
         random: chance, from 0 to 1.
     """
 
@@ -115,10 +122,13 @@ class Pace:
         *,
         steering: Steering | None = None,
         clock: Callable[[], float],
+        cpu: Callable[[], float] = time.thread_time,
+        on_wider: Callable[[], object] = lambda: None,
         random: Callable[[], float] = randomness.random,
     ) -> None:
         self._steer = steering or Steering()
-        self.window = float(min(in_flight, self._steer.first_window))
+        self._on_wider = on_wider
+        self.window = self._widest = float(min(in_flight, self._steer.first_window))
         self.active = 0
         """Requests in flight now."""
         self.throttled = 0
@@ -128,6 +138,8 @@ class Pace:
         self._in_flight = in_flight
         self._allowance = allowance
         self._clock = clock
+        self._cpu = cpu
+        self._cpu_before = cpu()
         self._random = random
         self.rate = min(self._steer.first_rate, self._ceiling())
         self._tokens = 0.0
@@ -140,7 +152,7 @@ class Pace:
         self._window_before = self.window
         self._look: _Look | None = None
         self._cut_at = 0.0
-        self._done_before = self._active_sum = self._ticks = 0
+        self._done_before = self._active_sum = self._ticks = self._held_back = 0
         self._taken_rate = 0.0
         self._period = _MEASURE
         self._best_latency = float("inf")
@@ -234,6 +246,7 @@ class Pace:
     def _refill(self) -> None:
         now = self._clock()
         passed, self._refilled = now - self._refilled, now
+        self._held_back += self._tokens >= 1.0 and self.active >= self.window
         self._look_on(now)
         if self._starved and not (self._look and self._look.settling):
             # Only a rate that held lanes back may grow: one that nobody uses says nothing about what S3 takes.
@@ -273,7 +286,12 @@ class Pace:
         passed, self._measured = now - self._measured, now
         done, self._done_before = self.done - self._done_before, self.done
         active, self._active_sum = self._active_sum / max(1, self._ticks), 0
-        self._ticks = 0
+        cpu, self._cpu_before = self._cpu() - self._cpu_before, self._cpu()
+        # Where the core is full, what is in flight waits for this very thread: more of it would, too, and how long says
+        # nothing about the store.
+        is_full = cpu >= _CORE_IS_FULL * passed
+        narrow = self._held_back > self._steer.narrow * self._ticks and not is_full
+        self._ticks = self._held_back = 0
         self._taken_rate = done / passed
         if done == 0 or active < 1:
             return
@@ -284,11 +302,17 @@ class Pace:
             return
         self._best_latency = min(self._best_latency, latency)
         bearable = max(self._steer.headroom * self._best_latency, self._best_latency + self._steer.queueing)
-        if self._searching and latency > bearable:
+        if self._searching and latency > bearable and not is_full:
             # The store queues what it can't take, instead of throttling: this is the rate it takes.
             self._searching, self._cut_at, self.rate = False, now, self._taken_rate
-        window = max(0.8 * self.window, 0.5 * (self.window + self._taken_rate * bearable), self._steer.least_window)
+        # Only a window that held lanes back may grow: what nobody needs would be connections opened in vain. It doubles
+        # at most, so that connections are opened a few at a time.
+        wanted = min(self._taken_rate * bearable, (3 if narrow else 1) * self.window)
+        window = max(0.8 * self.window, 0.5 * (self.window + wanted), self._steer.least_window)
         self.window = min(float(self.most), window)
+        if self.window > self._widest:
+            self._widest = self.window
+            self._on_wider()
         if now >= self._probe_at:
             # As many as are on their way when none waits for another: costs nothing if the best latency still holds.
             self._window_before = self.window

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -45,11 +46,13 @@ class Performing:
     Args:
         s3: whose answers show that S3 is there.
         calls: what operations call S3 by.
+        is_stopped: whether the run is being ended, so that a cancellation is the engine's.
     """
 
-    def __init__(self, s3: S3, calls: RawCalls) -> None:
+    def __init__(self, s3: S3, calls: RawCalls, is_stopped: Callable[[], bool]) -> None:
         self._s3 = s3
         self._calls = calls
+        self._is_stopped = is_stopped
         self._told: set[type[BaseException]] = set()
 
     async def one(self, operation: StepsOperation | RequestOperation, entry: Entry) -> list[Outcome]:
@@ -102,7 +105,10 @@ class Performing:
             told = (error.status, error.code, error.message)
         except ObjectFailed as error:
             told = (error.http_status, error.code, error.message)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody's own code, for which the object was too odd
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            # Somebody's own code, for which the object was too odd; or which waited for a task that it had cancelled.
+            if isinstance(error, asyncio.CancelledError) and self._is_stopped():
+                raise
             self._log(operation, entries[0], error)
             told = (0, type(error).__name__, printable(error, _MESSAGE_MOST))
         return [failed(entry, *told) for entry in entries]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import boto3
+import botocore.config
 import pytest
 
 from airflow_s3batch.core.engine import S3
@@ -125,3 +127,53 @@ def test_object_whose_answer_is_none_fails_and_the_run_goes_on(run: Run) -> None
 
     told = {outcome.entry.key: outcome.code for outcome in outcomes}
     assert told == {"a": "", "odd": "InvalidResponse", "z": ""}
+
+
+COPIED = b"<CopyObjectResult><LastModified>2026-11-30T19:00:00.000Z</LastModified><ETag>e</ETag></CopyObjectResult>"
+DESCRIBED = {
+    "Last-Modified": "Mon, 30 Nov 2026 19:00:00 GMT",
+    "ETag": '"e"',
+    "X-Amz-Version-Id": "v",
+    "x-amz-MISSING-meta": "2",
+    "x-amz-meta-owner": "me",
+    "X-AMZ-META-path": "a/b",
+    "x-amz-restore": 'ongoing-request="false", expiry-date="Fri, 04 Dec 2026 00:00:00 GMT"',
+    "x-amz-object-lock-retain-until-date": "2027-01-01T00:00:00.000Z",
+    "expires": "Fri, 04 Dec 2026 00:00:00 GMT",
+}
+
+
+@pytest.mark.parametrize(
+    ("action", "body"), [("HeadObject", b""), ("GetObject", b"content"), ("PutObject", b""), ("CopyObject", COPIED)]
+)
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 30 Nov 2026 19:00:00 GMT",
+        "Mon, 30 Nov 2026 19:00:00 +0200",
+        "Monday, 30-Nov-26 19:00:00 GMT",
+        "2026-11-30T19:00:00Z",
+        "1795521600",
+    ],
+)
+def test_answer_is_read_as_boto3_reads_it(run: Run, action: str, body: bytes, date: str) -> None:
+    about = {**OF_OBJECT, **({"CopySource": "lake/other"} if action == "CopyObject" else {})}
+    with ScriptedServer(lambda _: [answer(200, body, {**DESCRIBED, "Last-Modified": date})]) as server:
+        ours = run(called(server.url, action, Naps(), **about))
+        boto = boto3.client(
+            "s3",
+            region_name="us-east-1",
+            endpoint_url=server.url,
+            aws_access_key_id="a",
+            aws_secret_access_key="s",
+            config=botocore.config.Config(s3={"addressing_style": "path"}),
+        )
+        method = {"HeadObject": "head_object", "GetObject": "get_object", "PutObject": "put_object"}
+        theirs = getattr(boto, method.get(action, "copy_object"))(**about)
+        if "Body" in theirs:
+            theirs["Body"] = theirs["Body"].read()
+    assert {**ours, "ResponseMetadata": {}} == {
+        **{name: told for name, told in theirs.items() if name != "ExpiresString"},  # boto3's own addition
+        "ResponseMetadata": {},
+    }
+    assert "VersionId" in ours

@@ -82,6 +82,28 @@ def test_any_number_may_be_in_flight(run: Run, server: ScriptedServer, in_flight
     assert_one_right_outcome_each(run(fly(to(server.url), some, chosen=limits(in_flight=in_flight))), some)
 
 
+def test_lanes_are_begun_as_the_window_widens(run: Run) -> None:
+    """A small job, or one far below what may be in flight, isn't made to pay for a thousand lanes."""
+    begun: list[int] = []
+
+    async def counting(url: str) -> list[Outcome]:
+        before = len(asyncio.all_tasks())
+
+        async def slowly() -> AsyncIterator[list[Entry]]:
+            some = numbered(4_000)
+            for at in range(0, len(some), 200):
+                begun.append(len(asyncio.all_tasks()) - before)
+                yield some[at : at + 200]
+
+        async with S3(to(url), limits(in_flight=400)) as s3:
+            return [outcome async for done in s3.run(slowly(), TAG) for outcome in done]
+
+    with ScriptedServer(lambda _: [0.05, answer(200)]) as slow:
+        assert len(run(counting(slow.url))) == 4_000
+    assert begun[0] < 64
+    assert max(begun) > 200
+
+
 def test_no_more_is_in_flight_than_allowed(run: Run) -> None:
     connections: set[int] = set()
 

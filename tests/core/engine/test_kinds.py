@@ -33,7 +33,7 @@ from airflow_s3batch.core.operations import (
 from airflow_s3batch.core.results import result_rows
 from airflow_s3batch.core.rows import Entry, Outcome
 from tests.core.engine.conftest import Run
-from tests.core.engine.flights import TAG, entries, fly, limits, to
+from tests.core.engine.flights import TAG, entries, fly, in_lists, limits, to
 from tests.servers import Request, ScriptedServer, Step, answer, closed_port, error
 
 
@@ -197,6 +197,7 @@ class Speechless(Exception):
         (ValueError("line\nbreak"), "ValueError", "line\\nbreak"),
         (ValueError("x" * 5_000), "ValueError", "x" * 999 + "…"),
         (SystemExit("bye"), "SystemExit", "bye"),
+        (asyncio.CancelledError("my own"), "CancelledError", "my own"),
         (Speechless(), "Speechless", "a Speechless that can't be told as text"),
         (ManifestError("s3://lake/m", "is another's"), "ManifestError", "s3://lake/m: is another's"),
         (InvalidInput("no such thing"), "InvalidInput", "no such thing"),
@@ -221,6 +222,45 @@ def test_whatever_code_of_ones_own_raises_is_its_objects_outcome(
     with ScriptedServer(heads) as server:
         (outcome,) = run(fly(to(server.url), entries(["a"]), Raising()))
     assert (outcome.succeeded, outcome.code, outcome.message) == (False, code, message)
+
+
+def test_task_that_an_operation_cancels_itself_fails_its_object_only(run: Run) -> None:
+    class Cancelling(StepsOperation):
+        aws_name: ClassVar[str] = "TestCancelling"
+
+        async def perform(self, entry: Entry, s3: S3Calls) -> str:  # noqa: ARG002
+            if entry.key != "good":
+                waiting = asyncio.ensure_future(asyncio.sleep(60))
+                waiting.cancel()
+                await waiting
+            return "fine"
+
+    with ScriptedServer(heads) as server:
+        outcomes = run(fly(to(server.url), entries(["bad", "good", "worse"]), Cancelling()))
+    assert sorted((outcome.entry.key, outcome.code) for outcome in outcomes) == [
+        ("bad", "CancelledError"),
+        ("good", ""),
+        ("worse", "CancelledError"),
+    ]
+
+
+def test_run_that_is_stopped_tells_no_outcome_of_what_it_cancels(run: Run) -> None:
+    class Endless(StepsOperation):
+        aws_name: ClassVar[str] = "TestEndless"
+
+        async def perform(self, entry: Entry, s3: S3Calls) -> str:  # noqa: ARG002
+            await asyncio.sleep(600)
+            return ""
+
+    async def stopped(url: str) -> list[Outcome]:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.2, stop.set)
+        async with S3(to(url), limits()) as s3:
+            flown = s3.run(in_lists(entries(["a", "b"]), 1), Endless(), stop=stop)
+            return [outcome async for done in flown for outcome in done]
+
+    with ScriptedServer(heads) as server:
+        assert run(asyncio.wait_for(stopped(server.url), 30)) == []
 
 
 @pytest.mark.parametrize("error", [Stopped("enough"), ReportError("the folder is away")])

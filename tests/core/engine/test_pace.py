@@ -88,8 +88,15 @@ def simulate(scenario: Callable[[asyncio.AbstractEventLoop], Coroutine[Any, Any,
         loop.close()
 
 
-def started(loop: asyncio.AbstractEventLoop, allowance: Allowance | None = None, *, seed: int = 1) -> Pace:
-    pace = Pace(256, allowance or Allowance(), clock=loop.time, random=random.Random(seed).random)
+def started(
+    loop: asyncio.AbstractEventLoop,
+    allowance: Allowance | None = None,
+    *,
+    seed: int = 1,
+    cpu: Callable[[], float] | None = None,
+) -> Pace:
+    chance = random.Random(seed).random
+    pace = Pace(256, allowance or Allowance(), clock=loop.time, cpu=cpu or (lambda: 0.0), random=chance)
     pace.start()
     return pace
 
@@ -125,6 +132,54 @@ def test_a_small_job_on_a_store_nearby_is_not_held_back() -> None:
         (done,) = await drive(Prefix(1e9, latency=0.004), [pace], 1)
         pace.stop()
         assert done >= 10_000
+
+    simulate(scenario)
+
+
+def test_window_grows_only_where_it_holds_a_job_back() -> None:
+    """So that a job opens no connections it doesn't need."""
+
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        prefix, pace = Prefix(1e9, latency=0.004), started(loop, Allowance(2_000))
+        (done,) = await drive(prefix, [pace], 5)
+        assert done >= 0.95 * 2_000 * 5
+        assert pace.window <= 32
+        prefix.latency = 0.1
+        await drive(prefix, [pace], 3)
+        (done,) = await drive(prefix, [pace], 5)
+        assert done >= 0.95 * 2_000 * 5
+        assert pace.window >= 200
+        pace.stop()
+
+    simulate(scenario)
+
+
+@pytest.mark.parametrize(("share", "most", "least"), [(1.0, 32, 1), (0.5, 256, 200)], ids=["full", "half idle"])
+def test_window_stays_where_the_core_is_full(share: float, most: int, least: int) -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        pace = started(loop, cpu=lambda: share * loop.time())
+        await drive(Prefix(1e9, latency=0.05), [pace], 3)
+        pace.stop()
+        assert least <= pace.window <= most
+
+    simulate(scenario)
+
+
+def test_answers_that_wait_for_a_full_core_do_not_end_the_search_for_the_rate() -> None:
+    """As when hundreds of connections are opened over TLS."""
+
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        full_from = loop.time() + 0.3
+        prefix = Prefix(1e9, latency=0.005)
+        pace = started(loop, cpu=lambda: min(1.0, max(0.0, loop.time() - full_from)))
+        await drive(prefix, [pace], 0.3)
+        prefix.latency = 0.3
+        await drive(prefix, [pace], 1)
+        prefix.latency = 0.005
+        await drive(prefix, [pace], 1)
+        (done,) = await drive(prefix, [pace], 1)
+        pace.stop()
+        assert done >= 20_000
 
     simulate(scenario)
 
