@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +19,6 @@ from benchmarks.repeated_s3 import INVENTORY, RepeatedS3
 
 _PERIOD = 50_000
 """Rows of CSV, after which they come again."""
-_FILE = 250_000
-_GROUP = 50_000
-"""Rows of a Parquet file, and of a row group in it."""
 _HASHES = "an inventory of hashes"
 
 
@@ -31,16 +29,11 @@ def _csv(s3: RepeatedS3, rows: int) -> tuple[Manifest, int]:
 
 def _parquet(s3: RepeatedS3, rows: int) -> tuple[Manifest, int]:
     """An inventory of files of as many rows each: one and the same, under as many names."""
-    import pyarrow as pa
-    from pyarrow import parquet
+    from benchmarks.clients import prepare_file  # and pyarrow: what is measured begins after the imports
 
-    file, schema = io.BytesIO(), pa.schema([("bucket", pa.string()), ("key", pa.string())])
-    with parquet.ParquetWriter(file, schema) as writer:
-        for first in range(0, _FILE, _GROUP):
-            keys = [f"data/year=2026/part={row // 1000}/file-{row}.parquet" for row in range(first, first + _GROUP)]
-            writer.write_table(pa.table({"bucket": ["lake-bucket"] * _GROUP, "key": keys}, schema))
-    body, files = file.getvalue(), []
-    for number in range(rows // _FILE):
+    body = subprocess.run([sys.executable, "-m", prepare_file.__name__], check=True, capture_output=True).stdout
+    files = []
+    for number in range(rows // prepare_file.ROWS):
         md5 = s3.put("lake", f"{INVENTORY}/{number}.parquet", body).strip('"')
         files.append({"key": f"{INVENTORY}/{number}.parquet", "size": len(body), "MD5checksum": md5})
     return InventoryManifest(s3.put_inventory("lake", files, "Parquet", "what the files say")), rows

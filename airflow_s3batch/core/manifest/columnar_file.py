@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from itertools import compress
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import ManifestInvalid, S3BatchError, printable
@@ -32,14 +35,30 @@ if TYPE_CHECKING:
 
 __all__ = ["UNIT", "ColumnarFile"]
 
+T = TypeVar("T")
+
 UNIT = 1 << 28
 """How far apart the offsets of two row groups or stripes are: more than the rows of one."""
 _ROWS = 16 * 1024
 """Rows that are decoded at once: a few MB, as a rule."""
 _ENTRIES = 4096
 """Entries that are made at once, while the loop waits: some 3 ms."""
-_STREAM = 1024 * 1024
-"""Bytes of a column that are read at once."""
+_STREAM = 64 * 1024
+"""Bytes of a column that are read at once: out of a block, which is there."""
+
+_decoders: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
+
+
+def _decoder() -> ThreadPoolExecutor:
+    """The thread that decodes Parquet for the running loop.
+
+    One for all files: the allocator of pyarrow keeps for each thread what it once needed, up to 30 MB. No file waits
+    for another one's requests, because those are done before it is a file's turn (see `RangedFile.ready`).
+    """
+    loop = asyncio.get_running_loop()
+    if loop not in _decoders:
+        _decoders[loop] = ThreadPoolExecutor(1, "parquet")
+    return _decoders[loop]
 
 
 class ColumnarFile(DataFile):
@@ -68,13 +87,10 @@ class ColumnarFile(DataFile):
     async def check(self, s3: S3Calls, findings: Findings) -> AsyncGenerator[Stretch, None]:
         """See `DataFile.check`."""
         await self._check_md5(s3)
-        row = 1
-        async with aclosing(self._batches(s3, 0, None)) as batches:
-            async for begin, batch, rows in batches:
-                kept = rows.check(batch, row, findings)
-                row += len(batch)
-                count = len(batch) if kept is None else kept.true_count
-                yield Stretch(count, begin, begin + len(batch), _begins(begin, len(batch), kept))
+        source = await self._source(s3)
+        async with aclosing(self._stepped(source, self._checked(source, findings))) as stretches:
+            async for stretch in stretches:
+                yield stretch
 
     async def names(self, s3: S3Calls) -> Sequence[str]:
         """See `DataFile.names`."""
@@ -119,24 +135,61 @@ class ColumnarFile(DataFile):
     async def _batches(
         self, s3: S3Calls, start: int, end: int | None, *, every_column: bool = False
     ) -> AsyncGenerator[tuple[int, pa.RecordBatch, ColumnarRows], None]:
-        """The rows from start to end, each batch with its offset and its reader; one is decoded ahead, in a thread."""
+        """The rows from start to end, each batch with its offset and its reader."""
         source = await self._source(s3)
-        steps = self._decoded(source, start, end, every_column=every_column)
-        ahead = asyncio.ensure_future(asyncio.to_thread(next, steps, None))
+
+        def wanted(rows: ColumnarRows) -> Sequence[str] | None:
+            return None if every_column else rows.names
+
+        async with aclosing(self._stepped(source, self._decoded(source, start, end, wanted))) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def _stepped(self, source: RangedFile, steps: Generator[T | None, None, None]) -> AsyncGenerator[T, None]:
+        """What steps that read the file come to, but None: each is made in a thread, one ahead."""
+        decoder = _decoder() if self._format == "Parquet" else None
+
+        async def step() -> T | _Ended | None:
+            await source.ready()
+            context = contextvars.copy_context()  # as asyncio.to_thread does, for requests that begin in the thread
+            return await asyncio.get_running_loop().run_in_executor(decoder, context.run, _following, steps)
+
+        ahead = asyncio.create_task(step())
         try:
-            while (step := await asyncio.shield(ahead)) is not None:
-                ahead = asyncio.ensure_future(asyncio.to_thread(next, steps, None))
-                yield step
+            while not isinstance(made := await asyncio.shield(ahead), _Ended):
+                ahead = asyncio.create_task(step())
+                if made is not None:
+                    yield made
         finally:
             source.give_up()
             with contextlib.suppress(S3BatchError):
                 await ahead
             steps.close()
 
+    def _checked(self, source: RangedFile, findings: Findings) -> Generator[Stretch | None, None, None]:
+        """Decode the file and check its rows, in a worker thread: the rows are gone when the next ones come."""
+        row = 1
+        for step in self._decoded(source, 0, None, lambda rows: rows.checked):
+            if step is None:
+                yield None
+                continue
+            begin, batch, rows = step
+            kept, count = rows.check(batch, row, findings), len(batch)
+            row += count
+            del step, batch
+            yield Stretch(count if kept is None else kept.true_count, begin, begin + count, _begins(begin, count, kept))
+
     def _decoded(
-        self, source: RangedFile, start: int, end: int | None, *, every_column: bool
-    ) -> Generator[tuple[int, pa.RecordBatch, ColumnarRows], None, None]:
-        """Decode the file, in a worker thread."""
+        self,
+        source: RangedFile,
+        start: int,
+        end: int | None,
+        wanted: Callable[[ColumnarRows], Sequence[str] | None],
+    ) -> Generator[tuple[int, pa.RecordBatch, ColumnarRows] | None, None, None]:
+        """Decode the file, in a worker thread: None once it is open, then the rows.
+
+        `wanted` tells of which columns, None for all.
+        """
         arrow("pyarrow.compute")
         from airflow_s3batch.core.manifest.columnar_rows import ColumnarRows
 
@@ -144,8 +197,11 @@ class ColumnarFile(DataFile):
         with self._as_manifest_errors(source):
             units = self._units(source)
             rows = ColumnarRows(uri, self._layout, units.schema)
-            names = None if every_column else rows.names
-            for unit in range(start // UNIT, units.count):
+            names = wanted(rows)
+            numbers = range(units.count)[start // UNIT : None if end is None else end // UNIT + 1]
+            source.expect(units.places(numbers, names))
+            yield None
+            for unit in numbers:
                 row = 0
                 for batch in units.batches(unit, names):
                     begin = unit * UNIT + row
@@ -188,6 +244,14 @@ class ColumnarFile(DataFile):
             raise ManifestInvalid(self._found.location.uri, wrong) from None
 
 
+class _Ended:
+    """Said when there is no further step: StopIteration can't be, by what runs in a thread."""
+
+
+def _following(steps: Iterator[T | None]) -> T | _Ended | None:
+    return next(steps, _Ended())
+
+
 class _Units(Protocol):
     """A file, as the parts it is written in."""
 
@@ -196,6 +260,10 @@ class _Units(Protocol):
 
     def batches(self, unit: int, names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         """The rows of one of them, all columns or these."""
+        ...
+
+    def places(self, units: range, names: Sequence[str] | None) -> Sequence[Sequence[tuple[int, int]]]:
+        """Where the bytes of these units are, column by column, if each is read from its beginning to its end."""
         ...
 
 
@@ -211,6 +279,18 @@ class _RowGroups:
     def batches(self, unit: int, names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         yield from self._file.iter_batches(_ROWS, row_groups=[unit], columns=names, use_threads=False)
 
+    def places(self, units: range, names: Sequence[str] | None) -> list[list[tuple[int, int]]]:
+        found: dict[str, list[tuple[int, int]]] = {}
+        for unit in units:
+            group = self._file.metadata.row_group(unit)
+            for number in range(group.num_columns):
+                column = group.column(number)
+                if names is None or column.path_in_schema in names:
+                    pages = [column.data_page_offset, column.dictionary_page_offset]
+                    first = min(offset for offset in pages if offset is not None)
+                    found.setdefault(column.path_in_schema, []).append((first, first + column.total_compressed_size))
+        return list(found.values())
+
 
 class _Stripes:
     """An ORC file."""
@@ -224,6 +304,9 @@ class _Stripes:
         stripe = self._file.read_stripe(unit, columns=names)
         for at in range(0, len(stripe), _ROWS):
             yield stripe.slice(at, _ROWS)
+
+    def places(self, units: range, names: Sequence[str] | None) -> list[list[tuple[int, int]]]:  # noqa: ARG002 - as it is promised
+        return []
 
 
 def _begins(begin: int, rows: int, kept: pa.BooleanArray | None) -> Callable[[int, int], Sequence[int]]:

@@ -68,10 +68,15 @@ class ColumnarRows:
         return None if at is None else names[at]
 
     @property
+    def checked(self) -> list[str]:
+        """The columns that `check` looks at. Facts aren't among them: any text is one, and their types are known."""
+        roles = (self._bucket, self._key, self._version, self._latest, self._marker)
+        return list(dict.fromkeys(name for name in roles if name))
+
+    @property
     def names(self) -> list[str]:
         """The columns that entries are made of."""
-        roles = (self._bucket, self._key, self._version, self._latest, self._marker, *self._facts.values())
-        return list(dict.fromkeys(name for name in roles if name))
+        return list(dict.fromkeys([*self.checked, *self._facts.values()]))
 
     def check(self, batch: pa.RecordBatch, row: int, findings: Findings) -> pa.BooleanArray | None:
         """Check the rows of a batch that begins with the file's row number `row`; return which are kept, None for all.
@@ -188,8 +193,10 @@ class ColumnarRows:
     def _facts_of(self, batch: pa.RecordBatch) -> Iterator[dict[str, str]]:
         """What the rows say besides, each for itself."""
         columns = [_decimals_or_texts(batch.column(name)) for name in self._facts.values()]
-        for row in zip(*columns, strict=True):
-            yield {fact: told for fact, told in zip(self._facts, row, strict=True) if told}
+        facts = map(dict, map(zip, repeat(tuple(self._facts)), zip(*columns, strict=True)))
+        if any("" in column for column in columns):
+            return ({fact: told for fact, told in row.items() if told} for row in facts)
+        return facts  # without looking into each
 
     def _bucket_column(self, batch: pa.RecordBatch) -> pa.StringArray:
         if self._bucket is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from itertools import chain
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 
 from airflow_s3batch.core.errors import InvalidInput, ManifestChanged, ManifestError, ManifestInvalid, Unreachable
 from airflow_s3batch.core.manifest import ParquetManifest, manifest_from_aws
+from airflow_s3batch.core.manifest.columnar_rows import ColumnarRows
+from airflow_s3batch.core.manifest.findings import Findings
 from airflow_s3batch.core.partition import split
 from airflow_s3batch.core.rows import Entry
 from airflow_s3batch.testing import Call, MemoryS3
@@ -416,3 +419,35 @@ def test_a_reader_that_is_cancelled_while_it_waits_ends_at_once() -> None:
             await asyncio.wait_for(pinned.survey(s3), 0.2)
 
     asyncio.run(asyncio.wait_for(run(), 10))
+
+
+def test_a_survey_reads_no_column_that_it_does_not_check() -> None:
+    keys = [f"{number:07}" for number in range(150_000)]
+    told = [{"bucket": "data", "key": key, "size": key * 9, "etag": key * 9} for key in keys]
+    s3 = stored(told, rows_a_group=150_000, use_dictionary=False, compression="none")
+    pinned = asyncio.run(ParquetManifest(URI).pin(s3))
+
+    def asked(columns: Sequence[str]) -> set[str]:
+        s3.calls.clear()
+        assert asyncio.run(pinned.survey(s3, columns)).rows == 150_000
+        return {call.parameters["Range"] for call in s3.calls}
+
+    assert asked(["size", "etag"]) == asked([])
+
+
+def test_all_files_are_decoded_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = set()
+    check = ColumnarRows.check
+
+    def noted(self: ColumnarRows, batch: pa.RecordBatch, row: int, findings: Findings) -> pa.BooleanArray | None:
+        threads.add(threading.get_ident())
+        return check(self, batch, row, findings)
+
+    monkeypatch.setattr(ColumnarRows, "check", noted)
+    s3 = MemoryS3("lake")
+    for number in range(12):
+        s3.put("lake", f"list/{number}.parquet", parquet_of(rows(f"{number}/a", f"{number}/b"), ["bucket", "key"]))
+
+    assert len(entries_of(ParquetManifest("s3://lake/list/*.parquet"), s3)) == 24
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads

@@ -97,3 +97,63 @@ def test_why_a_read_failed_is_kept() -> None:
         assert file.failure is caught.value
 
     asyncio.run(run())
+
+
+MIB = 1024 * 1024
+
+
+def asked_when(expected: list[list[tuple[int, int]]], read: Callable[[RangedFile], object]) -> list[list[int]]:
+    """The blocks that are asked for to get ready, by what then reads, and to get ready again."""
+
+    async def run() -> list[list[int]]:
+        s3 = MemoryS3("lake")
+        s3.put("lake", "file", CONTENT)
+        found = await ManifestObject.find(s3, S3Location("lake", "file"), None, None)
+        file = RangedFile(found, s3, asyncio.get_running_loop())
+        file.expect(expected)
+        told = []
+        for step in (None, read, None):
+            s3.calls.clear()
+            if step is None:
+                await file.ready()
+                await asyncio.sleep(0.01)  # what isn't waited for
+            else:
+                await asyncio.to_thread(step, file)
+            ranges = [call.parameters["Range"] for call in s3.calls]
+            told.append(sorted(int(asked.removeprefix("bytes=").partition("-")[0]) // MIB for asked in ranges))
+        return told
+
+    return asyncio.run(run())
+
+
+def test_what_is_expected_of_each_column_is_there_before_it_is_read() -> None:
+    def read(file: RangedFile) -> None:
+        for place in (0, 6 * MIB):
+            file.seek(place)
+            assert file.read(1000) == CONTENT[place : place + 1000]
+
+    columns = [[(0, 2 * MIB), (4 * MIB, 5 * MIB)], [(6 * MIB, 9 * MIB)]]
+    assert asked_when(columns, read) == [[0, 1, 6, 7], [], [4, 8]]
+
+
+def test_what_is_expected_beyond_the_end_is_not_asked_for() -> None:
+    wrong = [[(-5, -1), (11 * MIB, 1 << 60)], [(1 << 50, 1 << 60)]]
+
+    assert asked_when(wrong, lambda file: file.seek(0)) == [[11], [], []]
+
+
+def test_of_many_columns_no_more_is_kept_than_of_few() -> None:
+    columns = [[(number * MIB, (number + 1) * MIB)] for number in range(12)]
+
+    assert asked_when(columns, lambda file: file.read(100)) == [list(range(8)), [], []]
+
+
+def test_a_long_read_is_not_put_together_of_blocks() -> None:
+    def read(file: RangedFile) -> None:
+        assert file.read(9 * MIB) == CONTENT[: 9 * MIB]
+
+    assert asked_when([[(0, 12 * MIB)]], read) == [[0, 1], list(range(9)), [9, 10]]
+
+
+def test_who_has_given_up_asks_for_nothing_more() -> None:
+    assert asked_when([[(0, 12 * MIB)]], RangedFile.give_up) == [[0, 1], [], []]
