@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_s3batch.core.errors import InvalidInput, printable
-from airflow_s3batch.core.job import CompletionReport, JobSpec
+from airflow_s3batch.core.job import DESCRIPTION_MOST, CompletionReport, JobSpec
 from airflow_s3batch.core.limits import FailureThreshold, Limits
 from airflow_s3batch.core.manifest import Manifest
 from airflow_s3batch.core.operations import Operation, RestoreObject, operation_from_aws
@@ -21,9 +21,12 @@ __all__ = [
     "as_report",
     "as_spec",
     "check_asked",
+    "check_connection",
+    "check_flags",
     "check_map_length",
     "check_new_or_old",
     "check_nothing_to_wait_for",
+    "check_text",
     "check_whole_or_part",
 ]
 
@@ -36,7 +39,7 @@ _WAYS_OUT = {
 """What may also be AWS's JSON, and is rendered."""
 
 
-def check_asked(*, manifest: Any, operation: Any, limits: Any, threshold: Any) -> None:
+def check_asked(*, manifest: Any, operation: Any, limits: Any, threshold: Any, description: Any) -> None:
     """See, when the DAG file is parsed, that these are of the kinds that a job can be made of; None for none given.
 
     An operation in AWS's JSON is read if nothing in it has yet to be rendered.
@@ -48,8 +51,50 @@ def check_asked(*, manifest: Any, operation: Any, limits: Any, threshold: Any) -
     _check_kind("operation", operation, Operation)
     _check_kind("limits", limits, Limits)
     _check_kind("threshold", threshold, FailureThreshold)
+    check_text("description", description)
+    if isinstance(description, str) and not is_template(description) and len(description) > DESCRIPTION_MOST:
+        shown = printable(repr(description), _SHOWN)
+        raise InvalidInput(f"description={shown} has {len(description):,} characters; at most {DESCRIPTION_MOST}")
     if isinstance(operation, dict) and not is_templated(operation):
         operation_from_aws(operation)
+
+
+def check_text(name: str, given: Any) -> None:
+    """See that it is a text, which may be a template, or what a task returns.
+
+    Raises:
+        InvalidInput: it isn't; names it.
+    """
+    if not (isinstance(given, str) or is_reference(given)):
+        shown = printable(repr(given), _SHOWN)
+        raise InvalidInput(f"{name}={shown} is no text, but of type {type(given).__name__}; write {name}='…'")
+
+
+def check_flags(**flags: Any) -> None:
+    """See that each is True or False now: no template of it is rendered.
+
+    Raises:
+        InvalidInput: one isn't; names it.
+    """
+    for name, given in flags.items():
+        if not isinstance(given, bool):
+            shown = printable(repr(given), _SHOWN)
+            raise InvalidInput(f"{name}={shown} is neither True nor False; it isn't templated")
+
+
+def check_connection(*, aws_conn_id: Any, region_name: Any, verify: Any) -> None:
+    """See that they can be what an Airflow connection is reached by; None for each that isn't given.
+
+    Raises:
+        InvalidInput: one can't; names it.
+    """
+    for name, given in (("aws_conn_id", aws_conn_id), ("region_name", region_name)):
+        if given is not None:
+            check_text(name, given)
+    is_file = isinstance(verify, str) and verify and not is_template(verify)
+    if not (verify is None or isinstance(verify, bool) or is_file):
+        wrong = f"verify={printable(repr(verify), _SHOWN)} is neither True, False nor a file of CA certificates"
+        raise InvalidInput(f"{wrong}; it isn't templated")
 
 
 def _check_kind(name: str, given: Any, kind: type[Value]) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["S3BatchPythonJob", "S3BatchPythonOperator", "s3_batch_task"]
 
 _THREADS = 32
+_SHOWN = 80
+_LAMBDA = "<lambda>"
 _OF_A_FUNCTION = {"operation", "job_id"}
 """Parameters of a job that the function stands for."""
 # How Airflow names the module that it makes of a DAG file.
@@ -136,12 +138,17 @@ class S3BatchFunction:
     """
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        _check(function)
         functools.update_wrapper(self, function)
         self.function = function
         """The function itself, for tests."""
         self._options = options
 
     def __call__(self, *args: Any, **kwargs: Any) -> S3BatchPythonJob:
+        if self.function.__name__ == _LAMBDA and "group_id" not in self._options:
+            raise InvalidInput(
+                "@task.s3_batch: a lambda has no name for the job's group; give group_id, or write a def"
+            )
         return S3BatchPythonJob(
             **{"group_id": self.function.__name__, **self._options},
             python_callable=self.function,
@@ -184,6 +191,7 @@ def s3_batch_task(python_callable: Callable[..., Any] | None = None, **options: 
 
     Raises:
         TypeError: manifest or report is missing, or an operation is given.
+        InvalidInput: it is no function that could be called with an object, or there is no such number of threads.
     """
     if missing := [name for name in ("manifest", "report") if name not in options]:
         raise TypeError(f"@task.s3_batch needs {' and '.join(missing)}: @task.s3_batch(manifest=…, report=…)")
@@ -196,6 +204,20 @@ def s3_batch_task(python_callable: Callable[..., Any] | None = None, **options: 
     if python_callable is not None:
         return S3BatchFunction(python_callable, options)
     return lambda function: S3BatchFunction(function, options)
+
+
+def _check(function: Callable[..., Any]) -> None:
+    """See that it is a function, known by its name, that returns what it finds.
+
+    Raises:
+        InvalidInput: it isn't; says what to write.
+    """
+    if inspect.isclass(function) or not hasattr(function, "__qualname__"):
+        wrong = f"@task.s3_batch: {printable(repr(function), _SHOWN)} is no function"
+        raise InvalidInput(f"{wrong}; write one that calls it: def check(obj): …")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        wrong = f"@task.s3_batch: {function.__name__} has a yield, and gives a generator instead of the row's message"
+        raise InvalidInput(f"{wrong}; return a text or None")
 
 
 def _name(function: Callable[..., Any]) -> str:

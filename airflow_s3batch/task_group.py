@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from airflow.sdk import TaskGroup, XComArg
+from airflow.sdk import BaseOperator, TaskGroup, XComArg
 
-from airflow_s3batch.asked import as_report
+from airflow_s3batch.asked import as_report, check_flags
 from airflow_s3batch.assets import report_alias
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.job import check_priority
@@ -31,11 +32,20 @@ if TYPE_CHECKING:
 
 __all__ = ["S3BatchJob", "s3_batch_job"]
 
+_SHOWN = 80
 # What Airflow's UI calls a mapped task, instead of its index.
 _ROWS = (
     "rows {{ '{:,} to {:,}'.format("
     "task.partition['first_row'], task.partition['first_row'] + task.partition['rows'] - 1) }}"
 )
+_NOT_FOR_ALL = frozenset(
+    {
+        *("task_id", "task_display_name", "task_group", "kwargs"),  # each task has its own
+        *("trigger_rule", "do_xcom_push", "multiple_outputs", "map_index_template", "outlets"),  # what the job rests on
+        *("priority_weight", "weight_rule"),  # what priority stands for
+    }
+)
+"""Parameters of every operator that are nothing for the default_args of a job's tasks."""
 
 
 class S3BatchJob(TaskGroup):
@@ -171,8 +181,12 @@ class S3BatchJob(TaskGroup):
     def _check_known(self, group: Mapping[str, Any]) -> None:
         airflows = inspect.signature(TaskGroup).parameters
         if unknown := [name for name in group if name not in airflows]:
+            name = unknown[0]
+            if name in inspect.signature(BaseOperator).parameters.keys() - _NOT_FOR_ALL:
+                told = f'default_args={{"{name}": {_as_written(group[name])}}}'
+                raise InvalidInput(f"{self._written}: {name} belongs to the job's tasks; write {told}")
             known = list(dict.fromkeys((*self._parameters(), *airflows)))
-            raise InvalidInput(f"{self._written}: {no_parameter(unknown[0], known)}")
+            raise InvalidInput(f"{self._written}: {no_parameter(name, known)}")
 
     @classmethod
     def _parameters(cls) -> list[str]:
@@ -197,10 +211,14 @@ def _order(priority: int | None, pool: str | None) -> dict[str, Any]:
     return order
 
 
+def _as_written(option: Any) -> str:
+    """The option as an author would write it, where its text tells that."""
+    return printable(repr(option), _SHOWN) if isinstance(option, (str, int, float, timedelta)) else "…"
+
+
 def _check_flags(confirm: Any, dry_run: Any) -> None:
     """See that these, which say which tasks there are, are known now: no template is."""
-    if not isinstance(dry_run, bool):
-        raise InvalidInput(f"dry_run={printable(repr(dry_run))} is neither True nor False; it isn't templated")
+    check_flags(dry_run=dry_run)
     if isinstance(confirm, bool):
         return
     from airflow_s3batch.confirm import Confirm

@@ -10,7 +10,27 @@ from airflow_s3batch.core.rendering import is_template
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["render_leaves"]
+    import jinja2
+
+__all__ = ["refusing_none", "render_leaves"]
+
+
+class _IsNone(Exception):
+    """An expression of a template has come to None."""
+
+
+def refusing_none(environment: jinja2.Environment) -> jinja2.Environment:
+    """The environment, for which None is no text: Jinja would write ``None`` into a prefix, a tag or a key.
+
+    One whose author says what becomes of an expression's value (``finalize``) stays as it is.
+    """
+    return environment if environment.finalize else environment.overlay(finalize=_no_none)
+
+
+def _no_none(value: object) -> object:
+    if value is None:
+        raise _IsNone
+    return value
 
 
 def render_leaves(document: Any, render: Callable[[str], Any]) -> Any:
@@ -19,7 +39,8 @@ def render_leaves(document: Any, render: Callable[[str], Any]) -> Any:
     Texts without one stay as they are, byte for byte: native rendering would make the tag ``"1"`` a number.
 
     Raises:
-        InvalidInput: a text is no template, in spite of its braces; or two names are the same once rendered.
+        InvalidInput: a text is no template, in spite of its braces; an expression in it is None; or two names are the
+            same once rendered.
     """
     if isinstance(document, dict):
         rendered = {render_leaves(name, render): render_leaves(inner, render) for name, inner in document.items()}
@@ -42,3 +63,7 @@ def _rendered(text: str, render: Callable[[str], Any]) -> str:
     except TemplateSyntaxError as error:
         way_out = "what holds braces of its own has to come from a task or a file, where they are data"
         raise InvalidInput(f"{printable(repr(text))} is no template: {printable(error)}; {way_out}") from None
+    except _IsNone:
+        why = "what it asks for gave nothing, or there is none of this name"
+        way_out = "where that may be, say in the template what to write instead: {{ … or 'nothing' }}"
+        raise InvalidInput(f"{printable(repr(text))} comes to None: {why}; {way_out}") from None

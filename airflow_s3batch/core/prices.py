@@ -46,10 +46,13 @@ def check_prices(given: Mapping[str, float] | None) -> dict[str, float]:
     """Return the prices an author gives.
 
     Raises:
-        InvalidInput: a kind is unknown, or a price is none.
+        InvalidInput: it is no dictionary, a kind is unknown, or a price is none.
     """
-    if not given:
+    if given is None:
         return {}
+    if not isinstance(given, Mapping):
+        wrong = f"prices={printable(repr(given))} is no dictionary, but of type {type(given).__name__}"
+        raise InvalidInput(f"{wrong}; write {{'PUT': 0.0045, 'GET': 0.00036}}")
     known = {kind for region in _table()["regions"].values() for kind in region}
     for kind, price in given.items():
         if kind not in known:

@@ -7,13 +7,16 @@ Text that holds a Jinja expression can't be checked before Airflow renders it, s
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationError
+from typing_extensions import Self
 
 from airflow_s3batch.core.errors import InvalidInput, printable
 from airflow_s3batch.core.rendering import is_template
@@ -48,7 +51,19 @@ class Value(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 
+    instead_of_an_output: ClassVar[str] = "write it down in the DAG file"
+    """What to do about a parameter that no task's output can be given for; for errors."""
+
     _references: tuple[Any, ...] = PrivateAttr(default=())
+
+    if not TYPE_CHECKING:  # which goes by the constructors: they tell it more
+
+        def __new__(cls, *_: Any, **fields: Any) -> Self:
+            """Look at the names before the constructor gets them: Python would only say that it doesn't take one."""
+            known = _parameters(cls)
+            if known is not None and (unknown := [name for name in fields if name not in known]):
+                raise InvalidInput(f"{cls.__name__}: {no_parameter(unknown[0], known)}")
+            return super().__new__(cls)
 
     def __init__(self, *unnamed: Any, **fields: Any) -> None:
         if unnamed:
@@ -74,12 +89,26 @@ class Value(BaseModel):
         return self.to_aws()
 
 
+@functools.cache
+def _parameters(kind: type[Value]) -> tuple[str, ...] | None:
+    """What the constructor takes by name; None if it takes whatever name it is given, and looks at it itself."""
+    _, *parameters = inspect.signature(kind.__init__).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return None
+    return tuple(one.name for one in parameters)
+
+
 def _explained(kind: type[Value], error: ValidationError) -> str:
     problems = []
     for problem in error.errors(include_url=False, include_context=False):
         place = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
             problems.append(no_parameter(place, list(kind.model_fields)))
+            continue
+        if is_reference(problem["input"]):
+            given = printable(repr(problem["input"]), 80)
+            wrong = f"only a text can be another task's output (got {given})"
+            problems.append(f"{place}: {wrong}; {kind.instead_of_an_output}")
             continue
         what = problem["msg"].removeprefix("Value error, ")
         given = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from airflow_s3batch.core.errors import InvalidInput
 from airflow_s3batch.decorators import S3BatchPythonOperator, s3_batch_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from tests.airflow.conftest import DagRun, Lake
 
@@ -162,12 +163,67 @@ def test_wrong_options_are_an_error_when_the_file_is_parsed(
     [
         ({"prioritty": 1}, r"^@task\.s3_batch: no parameter 'prioritty'; did you mean priority\?"),
         ({"thread": 7}, r"^@task\.s3_batch: no parameter 'thread'; did you mean threads\?"),
+        ({"retries": 2}, r"""^@task\.s3_batch: retries belongs .*; write default_args=\{"retries": 2\}$"""),
         ({"foo": 7}, r"^@task\.s3_batch: no parameter 'foo'; it has group_id, manifest, report, "),
     ],
 )
 def test_unknown_option_is_an_error_when_the_file_is_parsed(option: dict[str, Any], told: str) -> None:
     with DAG("dag", schedule=None), pytest.raises(InvalidInput, match=told):
         s3_batch_task(tag, **OPTIONS, **option)()
+
+
+class Checker:
+    def __call__(self, obj: S3Object) -> None: ...
+
+    def check(self, obj: S3Object) -> None: ...
+
+
+def each_word(obj: S3Object) -> Iterator[str]:
+    yield obj.key
+
+
+async def each_line(obj: AsyncS3Object) -> AsyncIterator[str]:
+    yield obj.key
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (Checker(), r"<.*Checker object at .*> is no function; write one that calls it: def check\(obj\): …$"),
+        (functools.partial(tag, unit="bits"), r"functools\.partial\(.* is no function; write one"),
+        (Checker, r"<class '.*Checker'> is no function; write one"),
+        (7, "7 is no function; write one"),
+        (
+            each_word,
+            "each_word has a yield, and gives a generator instead of the row's message; return a text or None$",
+        ),
+        (each_line, "each_line has a yield"),
+    ],
+)
+def test_what_can_be_no_operation_is_an_error_when_the_file_is_parsed(function: Any, told: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"^@task\.s3_batch: {told}"):
+        s3_batch_task(**OPTIONS)(function)
+    with pytest.raises(InvalidInput, match=rf"^@task\.s3_batch: {told}"):
+        s3_batch_task(function, **OPTIONS)
+
+
+def test_lambda_needs_a_name_for_its_group() -> None:
+    decorated = s3_batch_task(**OPTIONS)(lambda obj: obj.key)
+    with DAG("dag", schedule=None) as dag:
+        with pytest.raises(
+            InvalidInput, match="a lambda has no name for the job's group; give group_id, or write a def"
+        ):
+            decorated()
+        decorated.override(group_id="keys")()
+
+    assert "keys.run" in dag.task_dict
+
+
+def test_method_is_a_function() -> None:
+    with DAG("dag", schedule=None) as dag:
+        s3_batch_task(**OPTIONS)(Checker().check)()
+
+    assert "check.run" in dag.task_dict
 
 
 def positional(obj: S3Object, unit: str, /) -> None: ...

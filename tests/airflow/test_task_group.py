@@ -151,6 +151,15 @@ def test_job_by_its_id_has_no_manifest_and_no_operation() -> None:
     assert prepare.job_id == "4711-abc"
 
 
+def test_what_belongs_to_tasks_reaches_all_of_them_by_default_args() -> None:
+    with DAG("dag", schedule=None) as dag:
+        job(default_args={"retries": 3, "queue": "big", "execution_timeout": timedelta(hours=2)})
+
+    told = {(task.retries, task.queue, task.execution_timeout) for task in dag.tasks}
+    assert len(dag.tasks) == 3
+    assert told == {(3, "big", timedelta(hours=2))}
+
+
 def test_job_by_its_id_comes_after_the_task_that_tells_it() -> None:
     with DAG("dag", schedule=None) as dag:
 
@@ -181,6 +190,15 @@ def test_job_by_its_id_comes_after_the_task_that_tells_it() -> None:
         ({"prioritty": 1}, r"^s3_batch_job: no parameter 'prioritty'; did you mean priority\?"),
         ({"tool_tip": ""}, r"^s3_batch_job: no parameter 'tool_tip'; did you mean tooltip\?"),
         ({"foo": 7}, r"^s3_batch_job: no parameter 'foo'; it has group_id, manifest, .*, tooltip"),
+        (
+            {"retries": 3},
+            r"""^s3_batch_job: retries belongs to the job's tasks; write default_args=\{"retries": 3\}$""",
+        ),
+        ({"queue": "big"}, r"""; write default_args=\{"queue": 'big'\}$"""),
+        ({"execution_timeout": timedelta(1)}, r"""write default_args=\{"execution_timeout": datetime.*days=1\)\}$"""),
+        ({"on_failure_callback": print}, r"""; write default_args=\{"on_failure_callback": …\}$"""),
+        ({"trigger_rule": "all_done"}, r"^s3_batch_job: no parameter 'trigger_rule'; "),
+        ({"priority_weight": 3}, r"^s3_batch_job: no parameter 'priority_weight'; did you mean priority\?"),
         ({"report": None}, r"^report=None is no CompletionReport, .* write 's3://bucket/prefix'"),
         ({"report": 5}, r"^report=5 is no CompletionReport, but of type int"),
         ({"operation": {"S3PutObjetTagging": {}}}, r"'S3PutObjetTagging' .* did you mean S3PutObjectTagging\?"),

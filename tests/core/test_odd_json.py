@@ -32,7 +32,7 @@ MANIFEST = {"ObjectArn": "arn:aws:s3:::lake/x/manifest.json", "ETag": "e"}
         ({"S3PutObjectTagging": {"TagSet": [], 1: 2, "x": 3}}, "S3PutObjectTagging: it isn't what CreateJob takes"),
         ({"S3PutObjectCopy": {**TARGET, "MetadataDirective": "BOGUS"}}, "MetadataDirective 'BOGUS'"),
         ({"S3PutObjectCopy": {**TARGET, "NewObjectMetadata": "x"}}, "no JSON object"),
-        ({"LambdaInvoke": {"FunctionArn": "f", "UserArguments": "x"}}, "no mapping of user arguments"),
+        ({"LambdaInvoke": {"FunctionArn": "f", "UserArguments": "x"}}, "user_arguments: Input .* valid dictionary"),
         ({"LambdaInvoke": {"FunctionArn": "f", "UserArguments": {"a": 1}}}, "user_arguments"),
     ],
 )
@@ -64,7 +64,7 @@ def test_acl_without_grants_leaves_nobody_but_the_owner() -> None:
         ({"S3JobManifestGenerator": []}, "no JSON object"),
         (
             {"S3JobManifestGenerator": {"SourceBucket": "arn:aws:s3:::lake", "ManifestOutputLocation": "x"}},
-            "it isn't what CreateJob takes",
+            "output: Input should be a valid dictionary",
         ),
         ({"S3FailedObjects": {"Report": "s3://lake/r", "Codes": 5}}, "FailedObjects: .*5"),
         ({"S3Objects": {"Objects": [5]}}, "Objects: .*5"),

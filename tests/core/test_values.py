@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
 from airflow_s3batch.core.errors import InvalidInput
+from airflow_s3batch.core.job import CompletionReport
+from airflow_s3batch.core.limits import Limits
+from airflow_s3batch.core.manifest import CsvManifest, FilteredManifest, ListObjects
+from airflow_s3batch.core.operations import (
+    CopyObject,
+    DeleteObjectTagging,
+    InvokeLambda,
+    MergeObjectTags,
+    PutObjectAcl,
+    PutObjectTagging,
+)
 from airflow_s3batch.core.values import (
     Flag,
     Moment,
@@ -19,6 +33,9 @@ from airflow_s3batch.core.values import (
     one_of,
     require_rendered,
 )
+
+OF_AN_OPERATION = "give one for each text in it, or .* whole operation in AWS's JSON and write operation=that$"
+OF_A_MANIFEST = "give one for each text in it, or .* whole manifest in AWS's JSON and write manifest=that$"
 
 
 class Sample(Value):
@@ -80,6 +97,45 @@ def test_a_field_without_its_name_is_told_by_which_to_give_it() -> None:
         Plain("large")
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "told"),
+    [
+        (
+            ListObjects,
+            {"bucket": "lake", "prefix": "x"},
+            r"ListObjects: no parameter 'prefix'; did you mean prefixes\?",
+        ),
+        (ListObjects, {"prefix": "x"}, r"ListObjects: no parameter 'prefix'; did you mean prefixes\?"),
+        (
+            CsvManifest,
+            {"uri": "s3://lake/m", "field": "x"},
+            r"CsvManifest: no parameter 'field'; did you mean fields\?",
+        ),
+        (PutObjectTagging, {"a": "b"}, "PutObjectTagging: no parameter 'a'; it has tags"),
+        (DeleteObjectTagging, {"a": "b"}, "DeleteObjectTagging: no parameter 'a'; it has none"),
+        (CopyObject, {"target_bucket": "lake", "clas": "x"}, "CopyObject: no parameter 'clas'"),
+        (
+            CompletionReport,
+            {"locaton": "s3://lake"},
+            r"CompletionReport: no parameter 'locaton'; did you mean location\?",
+        ),
+        (Limits, {"inflight": 1}, r"Limits: no parameter 'inflight'; did you mean in_flight\?"),
+    ],
+)
+def test_parameter_that_there_is_not_is_named_whatever_the_constructor(
+    kind: Any, given: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InvalidInput, match=f"^{told}"):
+        kind(**given)
+
+
+def test_value_is_copied_and_pickled() -> None:
+    value = ListObjects("lake", prefixes="raw/")
+
+    assert copy.deepcopy(value) == value
+    assert pickle.loads(pickle.dumps(value)) == value
+
+
 def test_every_fault_is_told_on_one_line() -> None:
     with pytest.raises(InvalidInput) as caught:
         Sample(text=1, word="may\nbe")
@@ -97,6 +153,32 @@ def test_a_template_passes_until_it_is_rendered(field: str) -> None:
 @pytest.mark.parametrize("field", ["text", "moment", "flag", "number", "word"])
 def test_an_xcom_arg_becomes_the_template_that_pulls_it(field: str) -> None:
     assert getattr(Sample(**{field: PulledLater()}), field) == str(PulledLater())
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameter", "way_out"),
+    [
+        (PutObjectTagging, "tags", OF_AN_OPERATION),
+        (MergeObjectTags, "set", OF_AN_OPERATION),
+        (MergeObjectTags, "remove", OF_AN_OPERATION),
+        (partial(PutObjectAcl, owner="me"), "grants", OF_AN_OPERATION),
+        (partial(InvokeLambda, "check"), "user_arguments", OF_AN_OPERATION),
+        (partial(CopyObject, "lake"), "metadata", OF_AN_OPERATION),
+        (partial(ListObjects, "lake"), "tags", OF_A_MANIFEST),
+        (partial(ListObjects, "lake"), "output", OF_A_MANIFEST),
+        (partial(FilteredManifest, where="true"), "manifest", OF_A_MANIFEST),
+        (Limits, "in_flight", "write it down in the DAG file"),
+    ],
+)
+def test_what_no_xcom_arg_can_be_given_for_says_what_can(kind: Any, parameter: str, way_out: str) -> None:
+    told = f": {parameter}: only a text can be another task's output (got <.*PulledLater .*>); {way_out}"
+
+    with pytest.raises(InvalidInput, match=told.replace("(", r"\(").replace(")", r"\)")):
+        kind(**{parameter: PulledLater()})
+
+
+def test_a_text_in_it_may_be_another_tasks_output() -> None:
+    assert PutObjectTagging({"tier": PulledLater()}).references  # type: ignore[dict-item] # an XComArg for a text
 
 
 @pytest.mark.parametrize(

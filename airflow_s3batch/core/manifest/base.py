@@ -44,6 +44,9 @@ class Manifest(Value):
 
     aws_format: ClassVar[str]
     """AWS's JobManifestFormat: ``S3BatchOperations_CSV_20180820``."""
+    instead_of_an_output: ClassVar[str] = (
+        "give one for each text in it, or have the task return the whole manifest in AWS's JSON and write manifest=that"
+    )
 
     @property
     def location(self) -> S3Location:
@@ -58,6 +61,11 @@ class Manifest(Value):
         """
         raise NotImplementedError
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the pinned manifest gives the same list at every try. What is in a bucket changes."""
+        return True
+
     async def resolve(self, s3: S3Calls, place: S3Location, now: datetime) -> Manifest:  # noqa: ARG002 - others do
         """The manifest to read: this one; or the pinned list, written to the folder `place`, of what this one asks for.
 
@@ -65,6 +73,7 @@ class Manifest(Value):
 
         Raises:
             ManifestError: nothing was found, or the list can't be written.
+            ManifestInvalid: nothing was found, and nothing will be by asking again.
         """
         return self
 

@@ -18,7 +18,13 @@ from airflow_s3batch.core.manifest.base import Manifest, Survey
 from airflow_s3batch.core.manifest.csv_file import CsvFile
 from airflow_s3batch.core.manifest.data_file import batches_of, columns_of, entries_of, survey_of
 from airflow_s3batch.core.manifest.layout import CsvLayout
-from airflow_s3batch.core.manifest.naming import bucket_of_all, check_bucket_or_column, column_at, found_column
+from airflow_s3batch.core.manifest.naming import (
+    as_bucket_of_all,
+    bucket_of_all,
+    check_bucket_or_column,
+    column_at,
+    found_column,
+)
 from airflow_s3batch.core.manifest.object import ETag, ManifestObject, VersionId
 from airflow_s3batch.core.partition import Partition
 from airflow_s3batch.core.rendering import is_template
@@ -80,6 +86,9 @@ class CsvManifest(Manifest):
         etag: str | None = None,
         version_id: str | None = None,
     ) -> None:
+        if isinstance(fields, str):
+            columns = [name.strip() for name in fields.split(",")]
+            raise InvalidInput(f"CsvManifest: fields={printable(repr(fields))} is one text; write {printable(columns)}")
         if fields is None and header in (False, "False", "false"):
             fields = ("Key",) if bucket is not None else ("Bucket", "Key")
         super().__init__(
@@ -118,12 +127,14 @@ class CsvManifest(Manifest):
         if self.fields is None:
             return self
         everywhere = self.bucket is not None and (is_template(self.bucket) or bucket_of_all(self.bucket) is not None)
+        named = {"bucket": None if everywhere else self.bucket, "key": self.key, "version": self.version}
+        for name, column in named.items():
+            if column is not None:
+                wrong = f"{name}={printable(repr(column))} names a column: say header=True, and leave fields out"
+                raise InvalidInput(f"{wrong}{as_bucket_of_all(column) if name == 'bucket' else ''}")
         for name in ("Key",) if everywhere else ("Bucket", "Key"):
             if name not in self.fields:
                 raise InvalidInput(f"Required fields are missing in the schema: {name}")
-        named = {"bucket": None if everywhere else self.bucket, "key": self.key, "version": self.version}
-        if wrong := [name for name, column in named.items() if column is not None]:
-            raise InvalidInput(f"{wrong[0]} names a column: say header=True, and leave fields out")
         if everywhere and "Bucket" in self.fields:
             raise InvalidInput("bucket and the field Bucket both tell the bucket; name the column Ignore")
         return self

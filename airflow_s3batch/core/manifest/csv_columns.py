@@ -11,6 +11,7 @@ from pyarrow import csv
 
 from airflow_s3batch.core.errors import ManifestInvalid, printable
 from airflow_s3batch.core.manifest.csv_rows import CsvRows
+from airflow_s3batch.core.manifest.findings import Findings
 from airflow_s3batch.core.manifest.layout import NULL_VERSION, CsvLayout
 
 __all__ = ["CsvColumns"]
@@ -25,12 +26,13 @@ class CsvColumns:
     Args:
         uri: the file, for errors.
         layout: its columns, and which rows are kept. A column named Ignore is left out.
+        findings: what the rows are found to hold goes here.
     """
 
-    def __init__(self, uri: str, layout: CsvLayout) -> None:
+    def __init__(self, uri: str, layout: CsvLayout, findings: Findings | None = None) -> None:
         self._uri = uri
         self._layout = layout
-        self._rows = CsvRows(uri, layout)
+        self._rows = CsvRows(uri, layout, findings)
         self._row = 1
         places = [str(at) for at in range(len(layout.fields))]
         kept = {place: field for place, field in zip(places, layout.fields, strict=True) if field != "Ignore"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from itertools import accumulate, compress
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["CsvFile"]
+
+log = logging.getLogger(__name__)
 
 _BATCH = 1024 * 1024
 """Bytes of rows that make a batch of columns."""
@@ -75,10 +78,14 @@ class CsvFile(DataFile):
         arrow("pyarrow.csv")
         from airflow_s3batch.core.manifest.csv_columns import CsvColumns
 
-        reader = CsvColumns(self._uri, self._layout)
+        findings = Findings()
+        reader = CsvColumns(self._uri, self._layout, findings)
         async with aclosing(self._blocks(s3, 0, None, _BATCH, checksum=True)) as blocks:
             async for _, block in blocks:
                 yield reader.batch(block)
+        # What is made of the rows is surveyed later, and no longer tells how their keys were spelled.
+        for warning in () if self._layout.inventory else findings.warnings:
+            log.warning("%s", warning)
 
     async def header(self, s3: S3Calls) -> bytes:
         """The first row, as it stands."""

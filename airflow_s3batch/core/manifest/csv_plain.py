@@ -7,11 +7,12 @@ them. Nothing here says what is wrong with a block: one of which it can't be sai
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
 from typing import NamedTuple
 
 from airflow_s3batch.core.location import is_bucket
+from airflow_s3batch.core.manifest.findings import PLUS, SPACE
 from airflow_s3batch.core.manifest.layout import KEY_MOST, CsvLayout
 from airflow_s3batch.core.manifest.percent import decodes
 
@@ -30,8 +31,8 @@ class Counted(NamedTuple):
     rows: int
     buckets: Sequence[str]
     """The buckets that rows may be about, in order of appearance."""
-    plus: int | None
-    """How many rows are before the first whose key has a ``+``; None if none has, or it wasn't looked for."""
+    doubtful: Mapping[str, int]
+    """How many rows are before the first whose key has a ``+``, or begins with a space, of those that were wanted."""
 
 
 class PlainRows:
@@ -56,13 +57,13 @@ class PlainRows:
         self._after_key = b"\n" if key == self._width - 1 else b","
         self._buckets: list[str] = []
 
-    def count(self, block: bytes, *, versioned: bool, plus: bool) -> Counted | None:
+    def count(self, block: bytes, *, versioned: bool, wanted: Collection[str]) -> Counted | None:
         """How many rows a block has, all of them right; None if that can't be said.
 
         Args:
             block: whole rows, the last one with its newline, too.
             versioned: whether they have to have versions.
-            plus: whether to look for a ``+`` in a key.
+            wanted: what to look for in keys, of ``+`` and a space before them.
         """
         if not self._able:
             return None
@@ -79,7 +80,11 @@ class PlainRows:
             return None
         if self._has_version and _without_last(text, begins, quote) != (0 if versioned else rows):
             return None
-        return Counted(rows, self._buckets, self._first_plus(text) if plus else None)
+        firsts = {
+            PLUS: self._first_plus(text) if PLUS in wanted else None,
+            SPACE: _first_space(text, begins) if SPACE in wanted else None,
+        }
+        return Counted(rows, self._buckets, {sign: before for sign, before in firsts.items() if before is not None})
 
     def _begins(self, text: bytes, rows: int, quote: bytes) -> Sequence[bytes] | None:
         """What rows begin with, up to their keys; None if some begin otherwise."""
@@ -112,6 +117,11 @@ class PlainRows:
         signs = text.translate(None, _NO_PLUS)
         at = signs.find(b"\n,+" if self._has_bucket else b"\n+")
         return None if at < 0 else signs.count(b"\n", 0, at)
+
+
+def _first_space(text: bytes, begins: Sequence[bytes]) -> int | None:
+    found = [at for begin in begins if (at := text.find(begin + b" ")) >= 0]
+    return text.count(b"\n", 0, min(found)) if found else None
 
 
 def _rows(block: bytes, width: int, quote: bytes) -> int:

@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 from airflow_s3batch.core.location import is_bucket
 from airflow_s3batch.core.manifest.csv_exact import ExactRows
 from airflow_s3batch.core.manifest.csv_plain import PlainRows
-from airflow_s3batch.core.manifest.findings import Findings
+from airflow_s3batch.core.manifest.findings import Findings, is_doubtful
 from airflow_s3batch.core.manifest.layout import KEY_MOST, NULL_VERSION, CsvLayout
 from airflow_s3batch.core.manifest.percent import decodes, unquoted
 from airflow_s3batch.core.rows import Entry, FactualEntry
@@ -90,26 +90,26 @@ class CsvRows:
             ManifestError: a row is wrong; names the first that is.
         """
         block = _ended(block)
-        wants_plus = self._findings.wants_plus and not self._layout.inventory and b"+" in block
+        wanted = frozenset() if self._layout.inventory else self._findings.wanted
+        wanted = frozenset(sign for sign in wanted if sign.encode() in block)
         versioned = self._exact.versioned
-        counted = None if versioned is None else self._plain.count(block, versioned=versioned, plus=wants_plus)
+        counted = None if versioned is None else self._plain.count(block, versioned=versioned, wanted=wanted)
         if counted is None:
-            return self._check_columns(block, row, wants_plus=wants_plus)
+            return self._check_columns(block, row, wanted)
         self._findings.add_buckets(counted.buckets)
-        if counted.plus is not None:
-            self._findings.add_plus(self._uri, row + counted.plus)
+        for sign, before in counted.doubtful.items():
+            self._findings.add_doubtful(sign, self._uri, row + before)
         return Checked(counted.rows, counted.rows, None)
 
-    def _check_columns(self, block: bytes, row: int, *, wants_plus: bool) -> Checked:
+    def _check_columns(self, block: bytes, row: int, wanted: frozenset[str]) -> Checked:
         lines = rows = 0
         kept: list[Sequence[bool] | int] = []
         for columns in self._read(block, row, self._decoding):
             self._findings.add_buckets(columns.distinct)
-            if wants_plus:
-                at = next((at for at, key in enumerate(columns.spelled) if "+" in key), None)
+            for sign in wanted & self._findings.wanted:
+                at = next((at for at, key in enumerate(columns.spelled) if is_doubtful(sign, key)), None)
                 if at is not None:
-                    self._findings.add_plus(self._uri, row + lines + at)
-                    wants_plus = False
+                    self._findings.add_doubtful(sign, self._uri, row + lines + at)
             rows += len(columns.spelled)
             lines += len(columns.spelled if columns.kept is None else columns.kept)
             kept.append(len(columns.spelled) if columns.kept is None else columns.kept)

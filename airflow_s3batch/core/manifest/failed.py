@@ -88,7 +88,7 @@ class FailedObjects(GeneratedManifest):
                 raise ManifestInvalid(self.report, self._nothing(seen))
             versioned = first.version is not None
             fields = ("Bucket", "Key", "VersionId") if versioned else ("Bucket", "Key")
-            async with ManifestWriter(s3, place, fields, now, asked=self._asked, of="failed objects") as writer:
+            async with ManifestWriter(s3, place, fields, now, asked=self._asked, of="failed object") as writer:
                 some = [first]
                 async for entry in failed:
                     if (entry.version is not None) is not versioned:

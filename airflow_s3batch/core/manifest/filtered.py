@@ -64,6 +64,11 @@ class FilteredManifest(GeneratedManifest):
         """See `Manifest.pin`."""
         return self.model_copy(update={"manifest": await self.manifest.pin(s3)})
 
+    @property
+    def is_fixed(self) -> bool:
+        """See `Manifest.is_fixed`."""
+        return self.manifest.is_fixed
+
     async def resolve(self, s3: S3Calls, place: S3Location, now: datetime) -> Manifest:
         """See `Manifest.resolve`."""
         rows = RowFilter(self.where, now)
@@ -73,8 +78,9 @@ class FilteredManifest(GeneratedManifest):
             while batch is not None and not batch.num_rows:  # says nothing about whether rows have versions
                 batch = await anext(batches, None)
             columns = _Columns(manifest.location.uri, batch)
-            asked = f"{manifest.location.uri} {self.where}"
-            async with ManifestWriter(s3, place, columns.fields, now, asked=asked, of="rows") as writer:
+            asked = f"{manifest.location.uri}, where={self.where!r}"
+            written = ManifestWriter(s3, place, columns.fields, now, asked=asked, of="row", final=self.is_fixed)
+            async with written as writer:
                 while batch is not None:
                     columns.check(batch)
                     writer.seen += batch.num_rows

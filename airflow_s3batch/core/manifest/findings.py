@@ -6,10 +6,27 @@ from collections.abc import Iterable
 
 from airflow_s3batch.core.errors import printable
 
-__all__ = ["BUCKETS_MOST", "Findings"]
+__all__ = ["BUCKETS_MOST", "PLUS", "SPACE", "Findings", "is_doubtful"]
 
 BUCKETS_MOST = 10_000
 """Buckets that one manifest may name: prepare looks at each of them."""
+PLUS, SPACE = "+", " "
+_DOUBTFUL = {
+    PLUS: (
+        "the key holds a '+'",
+        "If its writer meant a space, the object will not be found: write %20 for a space, %2B for a plus",
+    ),
+    SPACE: (
+        "the key begins with a space",
+        "If its writer meant the key without it, another object is named: leave it out, or write %20 to keep it",
+    ),
+}
+"""What keys hold that stands for itself, and may have been meant otherwise: a ``+`` anywhere, a space before them."""
+
+
+def is_doubtful(sign: str, key: str) -> bool:
+    """Whether the key, as it is spelled, holds this sign where it may have been meant otherwise."""
+    return key.startswith(sign) if sign == SPACE else sign in key
 
 
 class Findings:
@@ -17,7 +34,7 @@ class Findings:
 
     def __init__(self) -> None:
         self._buckets: dict[str, None] = {}
-        self._plus: tuple[str, int] | None = None
+        self._doubtful: dict[str, tuple[str, int]] = {}
         self._versions: dict[bool, str] = {}
         self.delete_markers = 0
         """Rows that were left out, since they are delete markers."""
@@ -38,13 +55,13 @@ class Findings:
                 self._buckets.setdefault(bucket)
 
     @property
-    def wants_plus(self) -> bool:
-        """Whether no key with a bare ``+`` has been noted yet."""
-        return self._plus is None
+    def wanted(self) -> frozenset[str]:
+        """The signs that no key has been noted with yet, of those that make one doubtful."""
+        return frozenset(_DOUBTFUL.keys() - self._doubtful.keys())
 
-    def add_plus(self, uri: str, row: int) -> None:
-        """Take note of a key with a bare ``+``, in a file in which that means itself; the first is told of."""
-        self._plus = self._plus or (uri, row)
+    def add_doubtful(self, sign: str, uri: str, row: int) -> None:
+        """Take note of a key with such a sign, in a file in which that means itself; the first is told of."""
+        self._doubtful.setdefault(sign, (uri, row))
 
     def add_versions(self, uri: str, *, versioned: bool) -> None:
         """Take note of whether the rows of a file have version IDs; the first file of either kind is told of."""
@@ -58,7 +75,7 @@ class Findings:
     def add(self, other: Findings) -> None:
         """Take in what was found in the files that follow."""
         self.add_buckets(other.buckets)
-        self._plus = self._plus or other._plus
+        self._doubtful = {**other._doubtful, **self._doubtful}
         self._versions = {**other._versions, **self._versions}
         self.delete_markers += other.delete_markers
         self.noncurrent += other.noncurrent
@@ -68,10 +85,9 @@ class Findings:
     def warnings(self) -> tuple[str, ...]:
         """What no rule forbids and a person should know."""
         found = []
-        if self._plus is not None:
-            uri, row = self._plus
-            advice = "If its writer meant a space, the object will not be found: write %20 for a space, %2B for a plus"
-            found.append(f"{printable(uri)}, row {row}: the key holds a '+', which stands for itself here. {advice}")
+        for sign, (uri, row) in sorted(self._doubtful.items()):
+            what, advice = _DOUBTFUL[sign]
+            found.append(f"{printable(uri)}, row {row}: {what}, which stands for itself here. {advice}")
         if self.delete_markers:
             found.append(f"{self.delete_markers:,} delete markers are left out; include_delete_markers=True keeps them")
         if self.noncurrent:

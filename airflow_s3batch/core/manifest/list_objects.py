@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -42,6 +43,8 @@ _CLASSES = (
     "DEEP_ARCHIVE",
 )
 _PLACES = frozenset({"bucket", "bucket_owner", "output"})
+_LIST = re.compile(r"\[\s*(['\"]).*\1\s*\]", re.DOTALL)
+"""What a template makes of a list that a task returns."""
 _BASIC = ("Bucket", "Key")
 _VERSION = ("VersionId", "IsLatest", "IsDeleteMarker")
 _FACTS = ("Size", "LastModifiedDate", "ETag", "StorageClass")
@@ -174,11 +177,11 @@ class ListObjects(GeneratedManifest):
             replication_statuses=replication_statuses,
             eligible_for_replication=eligible_for_replication,
             encryption=encryption_filters(encryption, kms_key=kms_key, bucket_key=bucket_key),
-            tags=dict(tags or {}),
+            tags=tags or {},
             versions=versions,
             delete_markers=delete_markers,
             bucket_owner=bucket_owner,
-            output=None if output is None else dict(output),
+            output=output,
         )
 
     @field_validator("bucket")
@@ -201,8 +204,14 @@ class ListObjects(GeneratedManifest):
     @classmethod
     def _check_globs(cls, globs: tuple[str, ...]) -> tuple[str, ...]:
         for glob in globs:
-            if not is_template(glob):
-                Glob(glob)
+            if is_template(glob):
+                continue
+            if _LIST.fullmatch(glob):  # as a set of characters it would exclude next to nothing
+                shown = printable(repr(glob), 40)
+                raise InvalidInput(
+                    f"{shown} is a whole list in one text, which is not taken apart; give each by itself"
+                )
+            Glob(glob)
         return globs
 
     @field_validator("regexes")
@@ -226,6 +235,11 @@ class ListObjects(GeneratedManifest):
             raise InvalidInput("delete_markers are versions: say versions=True as well")
         return self
 
+    @property
+    def is_fixed(self) -> bool:
+        """See `Manifest.is_fixed`."""
+        return False
+
     async def resolve(self, s3: S3Calls, place: S3Location, now: datetime) -> Manifest:
         """See `Manifest.resolve`."""
         put: Mapping[str, str] = {}
@@ -233,7 +247,7 @@ class ListObjects(GeneratedManifest):
         if self.output is not None:
             place, put = output_of(self.output, place)
         fields = (*_BASIC, *(_VERSION if self.versions else ()), *_FACTS)
-        async with ManifestWriter(s3, place, fields, now, asked=self._asked, put=put) as writer:
+        async with ManifestWriter(s3, place, fields, now, asked=self._asked, final=self.is_fixed, put=put) as writer:
             for bucket in self.bucket:
                 await self._find(bucket, s3, writer, job_folder)
             return await writer.finish()

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from airflow_s3batch.core.errors import InvalidInput, ManifestInvalid, printable
-from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.location import S3Location, is_bucket
 from airflow_s3batch.core.rendering import is_template
 from airflow_s3batch.core.wording import first_of
 
-__all__ = ["bucket_of_all", "check_bucket_or_column", "column_at", "columns_at", "found_column", "instead_of_commas"]
+__all__ = [
+    "as_bucket_of_all",
+    "bucket_of_all",
+    "check_bucket_or_column",
+    "column_at",
+    "columns_at",
+    "found_column",
+    "instead_of_commas",
+]
 
 _SHOWN = 20
 _SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
@@ -19,6 +27,11 @@ _SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 def bucket_of_all(bucket: str | None) -> str | None:
     """The bucket that ``s3://name`` names for all rows; None if `bucket` is a column's name, or nothing."""
     return S3Location.parse(bucket).bucket if bucket is not None and "://" in bucket else None
+
+
+def as_bucket_of_all(column: str) -> str:
+    """How to say that a column's name is the bucket of all rows: the end of an error, empty where it can't be one."""
+    return f"; if it is the bucket of all rows, write bucket='s3://{column}'" if is_bucket(column) else ""
 
 
 def check_bucket_or_column(bucket: str | None) -> str | None:
@@ -59,7 +72,7 @@ def column_at(uri: str, names: Sequence[str], wanted: str | None, field: str) ->
     if len(found) > 1:
         raise _unclear(uri, names, wanted or field, "several columns are")
     if not found and wanted is not None:
-        raise _unclear(uri, names, wanted, "no column is")
+        raise _unclear(uri, names, wanted, "no column is", as_bucket_of_all(wanted) if field == "Bucket" else "")
     return found[0] if found else None
 
 
@@ -73,8 +86,8 @@ def columns_at(uri: str, names: Sequence[str], wanted: Sequence[str]) -> dict[st
     return {name: at for name, at in found.items() if at is not None}
 
 
-def _unclear(uri: str, names: Sequence[str], wanted: str, problem: str) -> ManifestInvalid:
-    there = f"the columns are {first_of(names, _SHOWN)}{instead_of_commas(names)}"
+def _unclear(uri: str, names: Sequence[str], wanted: str, problem: str, way_out: str = "") -> ManifestInvalid:
+    there = f"the columns are {first_of(names, _SHOWN)}{instead_of_commas(names)}{way_out}"
     return ManifestInvalid(uri, f"{problem} named {printable(wanted)}; {there}")
 
 

@@ -21,6 +21,8 @@ __all__ = ["RowFilter", "locked_down"]
 
 _ROWS = "manifest"
 _SELECT = f"SELECT * FROM {_ROWS} WHERE "  # noqa: S608 - the name is ours, and what follows is parsed first
+_OURS = ("(\n", "\n)")
+"""What an expression stands between, on lines of its own: a comment at its end comments nothing else."""
 _LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
@@ -57,26 +59,34 @@ class RowFilter:
         """The rows for which the expression is true, with all their columns.
 
         Raises:
-            InvalidInput: there is no such column or function, or a value isn't what the expression takes it for.
+            InvalidInput: it is no condition, there is no such column or function, or a value isn't what the expression
+                takes it for.
         """
         import duckdb
         import pyarrow as pa
 
         self._connection.register(_ROWS, pa.Table.from_batches([batch]))
         try:
-            # On lines of its own: a comment at its end comments nothing else.
-            return self._connection.sql(f"{_SELECT}(\n{self._where}\n)").to_arrow_table()
+            chosen = self._connection.sql(f"{_SELECT}{self._where.join(_OURS)}")
+            self._check_type()
+            return chosen.to_arrow_table()
         except duckdb.Error as error:
             columns = ", ".join(map(printable, batch.schema.names))
             raise self._wrong(f"{_first_line(error)} (columns: {columns})") from None
         finally:
             self._connection.unregister(_ROWS)
 
+    def _check_type(self) -> None:
+        """See that it is a condition: of a number, WHERE would keep every row in which that isn't zero."""
+        told = self._connection.sql(f"SELECT {self._where.join(_OURS)} FROM {_ROWS}")  # noqa: S608 - as `_SELECT`
+        if others := [str(kind) for kind in told.types if str(kind) != "BOOLEAN"]:
+            raise self._wrong(f"no condition, but a value of type {printable(others[0])}; compare it: size > 1024")
+
     def _check(self) -> None:
         if any("\ud800" <= character <= "\udfff" for character in self._where):
             raise self._wrong("half a character (a lone surrogate), which no text in SQL can hold")
         # In parentheses nothing parses that is more than an expression (LIMIT), but for what closes them.
-        for before, after in (("(\n", "\n)"), ("\n", "")):
+        for before, after in (_OURS, ("\n", "")):
             parsed = self._parsed(f"{_SELECT}{before}{self._where}{after}")
             if parsed.get("error"):
                 raise self._wrong(self._place(parsed, len(_SELECT + before)))
@@ -93,13 +103,16 @@ class RowFilter:
 
     def _place(self, parsed: dict[str, Any], begin: int) -> str:
         """What is wrong, and at which character of the expression."""
-        told = printable(parsed.get("error_message", "no SQL"))
+        told = printable(parsed.get("error_message", "no SQL").replace(f'{_OURS[1]}"', '"'))
         if not parsed.get("position"):
             return told
         at = int(parsed["position"]) - begin
         if "location" in parsed:  # since DuckDB 2 in bytes, before that in characters
             at = len(self._where.encode()[: max(0, at)].decode("utf-8", "ignore"))
-        return f"{told}, at character {at + 1}" if at < len(self._where.rstrip()) else f"{told}, at the end"
+        if at < len(self._where.rstrip()):
+            return f"{told}, at character {at + 1}"
+        # The parenthesis that DuckDB stumbles over there is ours.
+        return "something is missing at its end, or a ')' is one too many"
 
     def _wrong(self, problem: str) -> InvalidInput:
         return InvalidInput(f"where={printable(repr(self._where))}: {problem}")

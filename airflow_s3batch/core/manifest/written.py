@@ -27,8 +27,9 @@ from urllib.parse import quote
 from typing_extensions import Self
 
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import ManifestError, S3Error, printable
+from airflow_s3batch.core.errors import ManifestError, ManifestInvalid, S3Error, printable
 from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.wording import counted
 
 if TYPE_CHECKING:
     from airflow_s3batch.core.manifest.inventory import InventoryManifest
@@ -79,7 +80,8 @@ class ManifestWriter:
         fields: the columns, in inventory's words (``Bucket``, ``Key``, ``Size``).
         now: the time that the manifest is of.
         asked: what was asked, for errors and the log: the bucket's or the report's URI.
-        of: what the rows are chosen from, in the plural ("failed objects").
+        final: whether asking again finds the same.
+        of: what the rows are chosen from, in the singular ("failed object").
         put: more of PutObject's parameters (encryption).
     """
 
@@ -91,7 +93,8 @@ class ManifestWriter:
         now: datetime,
         *,
         asked: str,
-        of: str = "objects",
+        final: bool = True,
+        of: str = "object",
         put: Mapping[str, str] | None = None,
     ) -> None:
         self._s3 = s3
@@ -99,6 +102,7 @@ class ManifestWriter:
         self._fields = fields
         self._now = now
         self._asked = asked
+        self._none = ManifestInvalid if final else ManifestError
         self._of = of
         self._put_more = put or {}
         self._rows: list[Sequence[str]] = []
@@ -135,15 +139,16 @@ class ManifestWriter:
 
         Raises:
             ManifestError: there are none, or they can't be written.
+            ManifestInvalid: there are none, and that is final.
         """
         if self._rows:
             await self._begin(self._rows)
             self._rows = []
         if not self.rows:
-            found = f"none of {self.seen:,} {self._of} is wanted" if self.seen else f"there are no {self._of}"
-            raise ManifestError(self._asked, f"{found}; a job needs at least one")
+            found = f"none of {counted(self.seen, self._of)} is wanted" if self.seen else f"there are no {self._of}s"
+            raise self._none(self._asked, f"{found}; a job needs at least one")
         if self.seen:
-            log.info("%s: %s of %s %s are wanted", printable(self._asked), f"{self.rows:,}", f"{self.seen:,}", self._of)
+            log.info("%s: %s of %s wanted", printable(self._asked), f"{self.rows:,}", counted(self.seen, self._of))
         files = await asyncio.gather(*self._uploads)
         document = {
             "sourceBucket": ",".join(self._buckets),

@@ -164,7 +164,7 @@ class PutObjectAcl(RequestOperation):
     owner: Annotated[Text, Field(max_length=1024)] = ""
 
     def __init__(self, canned: str | None = None, *, grants: Sequence[Grant] = (), owner: str = "") -> None:
-        super().__init__(canned=canned, grants=tuple(grants), owner=owner)
+        super().__init__(canned=canned, grants=grants, owner=owner)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -94,14 +94,10 @@ class InvokeLambda(StepsOperation):
         redrives: int | str = 3,
         redrive_delay: float = 1.0,
     ) -> None:
-        if not isinstance(user_arguments or {}, Mapping):
-            raise InvalidInput(
-                f"{type(self).__name__}: {printable(repr(user_arguments))} is no mapping of user arguments"
-            )
         super().__init__(
             function=function,
             schema_version=schema_version or ("2.0" if user_arguments else "1.0"),
-            user_arguments=dict(user_arguments or {}),
+            user_arguments=user_arguments or {},
             redrives=redrives,
             redrive_delay=redrive_delay,
         )

@@ -39,7 +39,7 @@ class MergeObjectTags(StepsOperation):
     def __init__(self, set: Mapping[str, str] | None = None, *, remove: Sequence[str] = ()) -> None:  # noqa: A002 - what is said is "set these, remove those"
         if isinstance(remove, str):
             raise InvalidInput(f"MergeObjectTags: remove takes a list of keys: [{printable(repr(remove))}]")
-        super().__init__(set=dict(set or {}), remove=tuple(remove))
+        super().__init__(set=set or {}, remove=remove)
 
     @field_validator("set")
     @classmethod

@@ -509,6 +509,36 @@ def test_a_plus_elsewhere_is_no_reason_to_warn() -> None:
     assert survey("a+b,lake,k,v+1\n", "Ignore", "Bucket", "Key", "VersionId").warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("rows", "row"),
+    [
+        ("lake, d/1\nlake, d/2\n", 1),
+        ("lake,a b\nlake,d/1\nlake, d/2\nlake, d/3\n", 3),
+        ("lake,key\n" * 20_000 + "lake, key\n" + "lake,key\n" * 20_000, 20_001),
+        ('"lake", "d/1"\n', 1),
+        ('"lake","d/1"\n"lake"," d/2"\n', 2),
+    ],
+)
+def test_a_space_before_keys_is_warned_of_once(rows: str, row: int) -> None:
+    (warning,) = survey(rows).warnings
+
+    assert warning == (
+        f"{URI}, row {row}: the key begins with a space, which stands for itself here. If its writer meant the "
+        "key without it, another object is named: leave it out, or write %20 to keep it"
+    )
+
+
+def test_a_space_elsewhere_is_no_reason_to_warn() -> None:
+    assert survey(" a, b,lake,%20k 1\n", "Ignore", "Ignore", "Bucket", "Key").warnings == ()
+
+
+def test_a_plus_and_a_space_are_each_warned_of() -> None:
+    space, plus = survey("lake,a\nlake, b+c\n").warnings
+
+    assert "row 2: the key begins with a space" in space
+    assert "row 2: the key holds a '+'" in plus
+
+
 def test_all_buckets_are_named_in_order() -> None:
     assert survey("lake-b,k\nlake-a,k\nlake-b,k\n").buckets == ("lake-b", "lake-a")
     assert len(survey("".join(f"lake{number},k\n" for number in range(10_000))).buckets) == 10_000

@@ -62,11 +62,17 @@ def test_a_templated_header_is_checked_once_rendered() -> None:
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [
-        ({"key": "k"}, "key names a column: say header=True, and leave fields out"),
-        ({"version": "v"}, "version names a column"),
-        ({"bucket": "b"}, "Required fields are missing in the schema: Bucket"),
-        ({"bucket": "b", "fields": ("Bucket", "Key")}, "bucket names a column"),
-        ({"header": True, "fields": ("Bucket", "Key"), "key": "k"}, "key names a column"),
+        ({"key": "k"}, "key='k' names a column: say header=True, and leave fields out$"),
+        ({"version": "v"}, "version='v' names a column"),
+        (
+            {"bucket": "photos"},
+            "'photos' names a column: .* leave fields out; if it is the bucket of all rows, write bucket='s3://photos'$",
+        ),
+        ({"bucket": "the bucket"}, "bucket='the bucket' names a column: say header=True, and leave fields out$"),
+        ({"bucket": "b", "fields": ("Bucket", "Key")}, "bucket='b' names a column"),
+        ({"header": True, "fields": ("Bucket", "Key"), "key": "k"}, "key='k' names a column"),
+        ({"fields": "Bucket,Key"}, r"fields='Bucket,Key' is one text; write \['Bucket', 'Key'\]$"),
+        ({"fields": "Key"}, r"is one text; write \['Key'\]$"),
         ({"bucket": "s3://data/x"}, "'s3://data/x' names more than a bucket"),
         ({"bucket": "s3://data", "fields": ("Bucket", "Key")}, "both tell the bucket; name the column Ignore"),
         ({"bucket": "s3://data", "fields": ("Bucket",)}, "Required fields are missing in the schema: Key"),
@@ -123,6 +129,11 @@ def test_columns_are_found_when_the_manifest_is_pinned() -> None:
     [
         ("bucket,name\n", {}, "no column is named Key; the columns are bucket, name"),
         ("a,b\nd,k\n", {"key": "k", "bucket": "b"}, "no column is named k; the columns are a, b"),
+        (
+            "a,key\n",
+            {"bucket": "lake"},
+            "no column is named lake; the columns are a, key; if it is the bucket of all rows, write bucket='s3://lake'",
+        ),
         ("key,key\n", {"bucket": "s3://data"}, "several columns are named Key; the columns are key, key"),
         (b"\xff,\n", {}, "row 1: the header can't be read ('utf-8' codec can't decode byte 0xff"),
         ('"a\n', {}, "row 1: the header can't be read (unexpected end of data)"),

@@ -77,6 +77,8 @@ def found(s3: MemoryS3, manifest: Manifest, now: datetime = NOON) -> list[Entry]
         ("e_tag = 'd41d8cd98f00b204e9800998ecf8427e'", KEYS[:1]),
         ("key IN ('tmp/é.csv', 'no')", KEYS[2:]),
         ("CASE WHEN size = 0 THEN true ELSE NULL END", KEYS[:1]),
+        ("size::BOOLEAN", KEYS[1:]),
+        ("COLUMNS('size|key') IS NOT NULL", KEYS),
     ],
 )
 def test_rows_are_chosen(where: str, wanted: tuple[str, ...]) -> None:
@@ -139,6 +141,18 @@ def test_a_csv_with_columns_of_its_own_is_filtered_by_them() -> None:
     entries = found(s3, FilteredManifest(FilteredManifest(manifest, where="team LIKE 'y%'"), where="Team = 'y \"z\"'"))
 
     assert [entry.key for entry in entries] == ["b"]
+
+
+def test_keys_of_a_csv_that_may_be_meant_otherwise_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    s3 = MemoryS3("lake")
+    s3.put("lake", "own.csv", "bucket, key\ndata,a\ndata, d/1\ndata,b+c\n")
+
+    with caplog.at_level("WARNING"), pytest.raises(ManifestInvalid, match="none of 3 rows"):
+        found(s3, FilteredManifest(CsvManifest("s3://lake/own.csv", header=True), where="key LIKE 'd/%'"))
+
+    space, plus = caplog.messages
+    assert space.startswith("s3://lake/own.csv, row 2: the key begins with a space, which stands for itself here")
+    assert plus.startswith("s3://lake/own.csv, row 3: the key holds a '+', which stands for itself here")
 
 
 @pytest.mark.parametrize(
@@ -267,15 +281,35 @@ def test_column_that_can_not_be_read_back_is_left_out(name: str, values: Any) ->
     assert [entry.key for entry in found(s3, twice)] == ["b"]
 
 
-def test_no_row_left_makes_no_job() -> None:
-    with pytest.raises(ManifestError, match=r"size > 99: none of 3 rows is wanted"):
-        found(lake(), FilteredManifest(ListObjects("data"), where="size > 99"))
+def test_no_row_left_makes_no_job_and_a_list_that_stays_as_it_is_makes_none_later() -> None:
+    s3 = files(parquet(bucket=["data"] * 2, key=["a", "b"]))
+    once = FilteredManifest(ParquetManifest("s3://lake/own/0.parquet"), where="true")
+
+    for manifest in (once.manifest, once):
+        told = r"""(0\.parquet|manifest\.json), where="key = 'c'": none of 2 rows is wanted; a job needs at least one"""
+        with pytest.raises(ManifestInvalid, match=told):
+            found(s3, FilteredManifest(manifest, where="key = 'c'"))
+
+
+def test_no_row_left_of_what_is_in_a_bucket_now_may_be_one_later() -> None:
+    once = FilteredManifest(ListObjects("data"), where="true")
+
+    for manifest in (once.manifest, once):
+        with pytest.raises(
+            ManifestError, match=r"manifest\.json, where='size > 99': none of 3 rows is wanted"
+        ) as caught:
+            found(lake(), FilteredManifest(manifest, where="size > 99"))
+        assert not isinstance(caught.value, ManifestInvalid)
 
 
 @pytest.mark.parametrize(
     ("where", "told"),
     [
-        ("size >", r"where='size >': syntax error .*, at the end"),
+        ("size >", r"^where='size >': something is missing at its end, or a '\)' is one too many$"),
+        ("key = 'a' AND  -- é", "something is missing at its end"),
+        ("size IN (1, 2", "something is missing at its end"),
+        ("size > 1 )", "or a '\\)' is one too many"),
+        ("size > 1 /* more", r'unterminated /\* comment at or near "/\* more", at character 10'),
         ("size > 1 AND OR key = 'é'", r"syntax error at or near .*OR.*, at character 14"),
         ("key = 'é' AND AND size > 1", r"syntax error at or near .*AND.*, at character 15"),
         ("size > 1 LIMIT 1", "syntax error at or near .*, at character 10"),
@@ -293,7 +327,14 @@ def test_no_row_left_makes_no_job() -> None:
         ("size > key", r"Cannot compare values of type BIGINT and type VARCHAR.*\(columns: "),
         ("size > 'large'", "Could not convert string 'large' to INT64"),
         ("last_modified_date < 'yesterday'", "invalid timestamp field format"),
-        ("now()", "Unimplemented type for cast"),
+        ("now()", "no condition, but a value of type TIMESTAMP WITH TIME ZONE"),
+        ("size", "^where='size': no condition, but a value of type BIGINT; compare it: size > 1024$"),
+        ("size + 1", "no condition, but a value of type BIGINT"),
+        ("1/0", "no condition, but a value of type DOUBLE"),
+        ("NULL", "no condition, but a value of type "),
+        ("key", "no condition, but a value of type VARCHAR"),
+        ("CASE WHEN size > 0 THEN 1 ELSE 0 END", "no condition, but a value of type INTEGER"),
+        ("COLUMNS('size|key')", "no condition, but a value of type VARCHAR"),
         ("key = '", r"unterminated .*, at character 7"),
         ("key = '\ud800'", "half a character"),
         ("NOT " * 5_000 + "true", "depth limit"),

@@ -343,7 +343,7 @@ def test_log_tells_how_many_the_filters_let_pass(caplog: pytest.LogCaptureFixtur
     with caplog.at_level("INFO", "airflow_s3batch"):
         found(lake("a1", "a2", "b1"), ListObjects("data", globs="a*"))
 
-    assert caplog.messages == ["s3://data/, globs='a*': 2 of 2 objects are wanted"]
+    assert caplog.messages == ["s3://data/, globs='a*': 2 of 2 objects wanted"]
 
 
 def test_a_bucket_that_is_not_there_is_an_error() -> None:
@@ -478,6 +478,11 @@ def test_it_comes_back_from_its_json(manifest: ListObjects) -> None:
         ({"bucket": ["data", "data"]}, "named twice"),
         ({"suffixes": [""]}, "suffixes: an empty text"),
         ({"globs": "a[z-a]"}, r"globs: 'a\[z-a\]' is no glob: bad character range"),
+        (
+            {"exclude": "['raw/**', 'tmp/**']"},
+            r"exclude: \"\['raw/.* is a whole list in one text, .*; give each by itself",
+        ),
+        ({"globs": '["a*"]'}, "globs: .* is a whole list in one text"),
         ({"regexes": "a("}, r"regexes: 'a\(' is no regular expression: .* at position 1"),
         ({"prefixes": "x" * 1025}, "has 1,025 characters; keys have at most 1,024"),
         ({"created_after": "yesterday"}, "created_after: 'yesterday' is not a date"),

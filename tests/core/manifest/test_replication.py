@@ -203,7 +203,7 @@ def test_each_object_is_asked_only_for_what_the_rules_that_fit_it_need() -> None
 def test_only_what_the_rules_are_about_is_listed() -> None:
     s3 = with_objects(Replicating(rule({"Prefix": "a/"})), "a/1", "b/1")
 
-    with pytest.raises(ManifestError, match="none of 1 objects is wanted"):
+    with pytest.raises(ManifestError, match="none of 1 object is wanted"):
         found(s3, ListObjects("data", eligible_for_replication=True, suffixes="2"))
 
 
