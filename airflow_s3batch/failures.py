@@ -5,7 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from airflow_s3batch.core.errors import InvalidInput, JobFailed, ManifestChanged, ManifestInvalid, S3BatchError
+from airflow_s3batch.core.errors import (
+    InvalidInput,
+    JobFailed,
+    JobOver,
+    ManifestChanged,
+    ManifestInvalid,
+    NoSuchJob,
+    S3BatchError,
+)
 
 try:
     from airflow.sdk.exceptions import AirflowFailException
@@ -19,7 +27,7 @@ __all__ = ["AirflowFailException", "PlainFailures", "is_final"]
 
 log = logging.getLogger(__name__)
 
-_FINAL = (InvalidInput, JobFailed, ManifestChanged, ManifestInvalid)
+_FINAL = (InvalidInput, JobFailed, JobOver, ManifestChanged, ManifestInvalid, NoSuchJob)
 """What no retry mends: a person has to change something, or has wanted it so."""
 
 
@@ -32,9 +40,9 @@ class PlainFailures:
     """``with PlainFailures():`` what this package raises on purpose fails the task with its message alone.
 
     The message names the thing, the place and the way out; the way through threads and event loops that it came is at
-    level DEBUG. Where a retry is of no use (input that can't work, a job that was cancelled or has failed, a manifest
-    that is wrong or has changed) the task fails without one, as AirflowFailException. Other exceptions pass as they
-    are.
+    level DEBUG. Where a retry is of no use (input that can't work, a job that was cancelled or has failed, is over or
+    never was, a manifest that is wrong or has changed) the task fails without one, as AirflowFailException. Other
+    exceptions pass as they are.
     """
 
     def __enter__(self) -> None:

@@ -46,7 +46,7 @@ class S3BatchHook(AwsBaseHook):
 
     Everything that the amazon provider's hooks read in a connection counts here too. A job is named by its id and by
     the location it was given as its report, ``s3://bucket/prefix`` (or the CompletionReport, or AWS's JobReport); it
-    may run anywhere. What can't be done with it now is a `JobConflict` that says why.
+    may run anywhere. What can't be done with it now is a `JobConflict` that says why (`NoSuchJob` if there is none).
 
     Args:
         aws_conn_id: the connection; None for boto3's own way to credentials, region and endpoint. One that doesn't
@@ -133,6 +133,9 @@ class S3BatchHook(AwsBaseHook):
             statuses: only jobs in one of these (``"Active"``); empty for all.
             limit: most jobs.
         """
+        if isinstance(statuses, str):
+            shown = printable(str.__repr__(statuses))  # a JobStatus is a text, too
+            raise InvalidInput(f"statuses={shown} is one text; write [{shown}]")
         wanted, place = [_status(status) for status in statuses], as_report(report).place
         return self._in_s3(lambda s3: list_jobs(s3, place, statuses=wanted, limit=limit))
 

@@ -72,8 +72,9 @@ class _Refusal(Exception):
 class MemoryS3:
     """Buckets in memory, behind the promise of `S3Calls`.
 
-    Implements HeadBucket, HeadObject, GetObject, PutObject, DeleteObject, ListObjectsV2 and ListObjectVersions, with
-    ranges, ``IfMatch``, ``IfNoneMatch="*"`` and versions. Errors are `S3Error` with S3's own codes.
+    Implements HeadBucket, GetBucketVersioning, HeadObject, GetObject, PutObject, DeleteObject, ListObjectsV2 and
+    ListObjectVersions, with ranges, ``IfMatch``, ``IfNoneMatch="*"`` and versions. Errors are `S3Error` with S3's own
+    codes.
 
     Args:
         buckets: the buckets that exist.
@@ -173,6 +174,9 @@ class MemoryS3:
     def _head_bucket(self, bucket: _Bucket, parameters: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - it exists
         return {}
 
+    def _get_bucket_versioning(self, bucket: _Bucket, parameters: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        return {"Status": "Enabled"} if parameters["Bucket"] in self._versioned else {}
+
     def _head_object(self, bucket: _Bucket, parameters: dict[str, Any]) -> dict[str, Any]:
         stored = _find(bucket, parameters)
         return {**_about(stored), "ContentLength": len(stored.body or b"")}
@@ -262,6 +266,7 @@ class MemoryS3:
     # What does an action, and the parameters it minds, or may pass over since nothing that MemoryS3 answers shows them.
     _actions: ClassVar[dict[str, tuple[_Action, frozenset[str]]]] = {
         "HeadBucket": (_head_bucket, frozenset({"Bucket"})),
+        "GetBucketVersioning": (_get_bucket_versioning, frozenset({"Bucket"})),
         "HeadObject": (_head_object, frozenset({"Bucket", "Key", "VersionId", "IfMatch"})),
         "GetObject": (_get_object, frozenset({"Bucket", "Key", "VersionId", "IfMatch", "Range"})),
         "PutObject": (

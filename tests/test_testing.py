@@ -18,6 +18,7 @@ Step = tuple[str, dict[str, Any]]
 S3Script = Callable[[str, dict[str, Any]], dict[str, Any]]
 SHOWN = (
     "Body", "ContentLength", "ContentRange", "ETag", "VersionId", "DeleteMarker", "Contents", "KeyCount", "IsTruncated",
+    "Status",
 )  # fmt: skip
 
 
@@ -88,6 +89,7 @@ HELLO = '"5d41402abc4b2a76b9719d911017c592"'
         [get("a"), ("HeadObject", {"Bucket": "lake", "Key": "a"})],
         [get("a", bucket="nowhere"), ("HeadBucket", {"Bucket": "nowhere"}), ("HeadBucket", {"Bucket": "lake"})],
         [put("a", bucket="nowhere")],
+        [("GetBucketVersioning", {"Bucket": bucket}) for bucket in ("lake", "kept", "nowhere")],
         [put("a", IfNoneMatch="*"), put("a", b"other", IfNoneMatch="*"), get("a")],
         [put("a"), put("a", b"two", IfMatch=HELLO), put("a", b"three", IfMatch=HELLO), get("a")],
         [put("a", IfMatch=HELLO)],

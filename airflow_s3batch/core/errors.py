@@ -10,7 +10,9 @@
     ├── ReportError         the report's location can't be written, or the report can't be completed
     │   └── PartitionsMissing   partitions that haven't finished, by their numbers
     ├── JobConflict         what was asked for doesn't go with the job as its folder has it
-    │   └── PartitionRuns       partitions are being run, by their numbers
+    │   ├── PartitionRuns       partitions are being run, by their numbers
+    │   ├── NoSuchJob           there is no job of that id at that location
+    │   └── JobOver             the job has ended, and doesn't run again for whoever asks
     ├── JobFailed           the job as a whole failed; `reasons` are AWS's FailureReasons
     │   └── JobCancelled        somebody has cancelled it
     ├── Stopped             the run was asked to stop, and everything done so far is saved
@@ -33,9 +35,11 @@ __all__ = [
     "JobCancelled",
     "JobConflict",
     "JobFailed",
+    "JobOver",
     "ManifestChanged",
     "ManifestError",
     "ManifestInvalid",
+    "NoSuchJob",
     "ObjectFailed",
     "PartitionRuns",
     "PartitionsMissing",
@@ -141,12 +145,23 @@ class PartitionRuns(JobConflict):
         )
 
 
-class JobFailed(S3BatchError):
-    """The job as a whole failed. `reasons` holds (FailureCode, FailureReason) pairs, AWS's JobFailure."""
+class NoSuchJob(JobConflict):
+    """There is no job of that id at that location: waiting makes none."""
 
-    def __init__(self, job_id: str, reasons: Iterable[tuple[str, str]]) -> None:
+
+class JobOver(JobConflict):
+    """The job has ended, or is about to, and doesn't run again for whoever asks."""
+
+
+class JobFailed(S3BatchError):
+    """The job as a whole failed. `reasons` holds (FailureCode, FailureReason) pairs, AWS's JobFailure.
+
+    `report_uri` is where the report of what ran is; None if there is none, or it isn't known.
+    """
+
+    def __init__(self, job_id: str, reasons: Iterable[tuple[str, str]], *, report_uri: str | None = None) -> None:
         self.job_id = job_id
-        self.job_id = job_id
+        self.report_uri = report_uri
         self.reasons = tuple(reasons)
         told = "; ".join(f"{code}: {printable(reason, 256)}" for code, reason in self.reasons) or "no reason recorded"
         super().__init__(f"job {job_id} failed: {told}")
@@ -155,8 +170,8 @@ class JobFailed(S3BatchError):
 class JobCancelled(JobFailed):
     """Somebody has cancelled the job. `reason` is what they said, its StatusUpdateReason."""
 
-    def __init__(self, job_id: str, reason: str = "") -> None:
-        super().__init__(job_id, [("Cancelled", reason or "no reason is recorded")])
+    def __init__(self, job_id: str, reason: str = "", *, report_uri: str | None = None) -> None:
+        super().__init__(job_id, [("Cancelled", reason or "no reason is recorded")], report_uri=report_uri)
         self.reason = reason
 
     def __str__(self) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import printable
-from airflow_s3batch.core.job import Job
+from airflow_s3batch.core.job import BUCKETS_KEPT, Job
 from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.markdown import code_block, in_code, plain
 from airflow_s3batch.core.operations import BatchOperation
@@ -36,7 +36,7 @@ _LINES_SHOWN = 40
 """Lines of a question, which may be a long list."""
 _FOLDER = "PutObject, for the job's folder"
 _CENT = 0.01
-_FOREIGN = frozenset({"description", "manifest", "objects"})
+_FOREIGN = frozenset({"description", "manifest", "objects", "versioning"})
 """Facts in which stands what the manifest says, or a template has rendered to."""
 
 
@@ -79,6 +79,8 @@ class Estimate:
     objects: int
     partitions: int
     buckets: tuple[str, ...]
+    versioning: str
+    """What is gone for good of what the operation deletes; empty if it deletes nothing."""
     samples: tuple[Sample, ...]
     """The manifest's first objects, some in its middle, and its last ones, in order; all, if they are 12 at most."""
     requests: tuple[Requests, ...]
@@ -110,6 +112,7 @@ class Estimate:
             "objects": self.objects,
             "partitions": self.partitions,
             "buckets": list(self.buckets),
+            "versioning": self.versioning or None,
             "samples": [sample._asdict() for sample in self.samples],
             "requests": [made._asdict() for made in self.requests],
             "dollars": self.dollars,
@@ -164,8 +167,9 @@ class Estimate:
             ("operation", self.operation),
             ("manifest", printable(self.manifest)),
             ("objects", f"{self.objects:,} in {first_of(self.buckets, _BUCKETS_SHOWN)}"),
+            *((("versioning", printable(self.versioning, _JSON_SHOWN)),) if self.versioning else ()),
             ("partitions", f"{self.partitions:,}"),
-            *((f"requests ({n})", _counted(made)) for n, made in enumerate(self.requests, 1)),
+            *(("" if n else "requests", _counted(made)) for n, made in enumerate(self.requests)),
             ("price", f"{_money(self.dollars)}; {self.prices or 'no prices are known for this store'}"),
             ("time", f"{_lasting(self.seconds)}, {self.assumption}"),
         ]
@@ -192,6 +196,7 @@ async def estimate(job: Job, s3: S3Calls, *, prices: Prices | None) -> Estimate:
     requests = [
         Requests(action, count, prices.of(kind, count) if prices else None) for (action, kind), count in calls.items()
     ]
+    buckets = job.buckets or tuple(dict.fromkeys(entry.bucket for entry in samples))
     written = _written(job)
     requests.append(Requests(_FOLDER, written, prices.of("PUT", written) if prices else None))
     return Estimate(
@@ -203,7 +208,8 @@ async def estimate(job: Job, s3: S3Calls, *, prices: Prices | None) -> Estimate:
         question=None if job.question is None else job.question.to_aws(),
         objects=job.total,
         partitions=len(job.partitions),
-        buckets=job.buckets or tuple(dict.fromkeys(entry.bucket for entry in samples)),
+        buckets=buckets,
+        versioning=await _versioning(job, buckets, samples, s3),
         samples=tuple(Sample(e.row, S3Location(e.bucket, e.key).uri, e.version) for e in samples),
         requests=tuple(requests),
         seconds=seconds,
@@ -237,6 +243,15 @@ def _wanted(total: int) -> Collection[int]:
     return {row for first in beginnings for row in range(first, first + _SAMPLES)}
 
 
+async def _versioning(job: Job, buckets: Sequence[str], samples: Sequence[Entry], s3: S3Calls) -> str:
+    """What is gone for good; and that more than what was asked may be."""
+    versions = any(entry.version is not None for entry in samples)
+    told = await job.spec.operation.tell_loss(buckets, s3, versions=versions)
+    if not told or versions or len(job.buckets) < BUCKETS_KEPT:
+        return told
+    return f"{told}; of buckets beyond these {BUCKETS_KEPT}, nobody has asked S3"
+
+
 def _calls(job: Job, samples: Iterable[Entry]) -> dict[tuple[str, str], int]:
     """How often the job makes which call, by (action, what it is charged as), if all objects are like the first."""
     operation = job.spec.operation
@@ -262,7 +277,8 @@ def _time(job: Job, calls: dict[tuple[str, str], int]) -> tuple[float | None, st
     """Seconds, and what they assume."""
     limit = job.spec.limits.requests_per_second
     if limit is not None:
-        return sum(calls.values()) / limit, f"at the job's limit of {limit:,g} requests a second; more on a slower S3"
+        requests = "1 request" if limit == 1 else f"{limit:,g} requests"
+        return sum(calls.values()) / limit, f"at the job's limit of {requests} a second; more on a slower S3"
     if any(kind == OTHER for _, kind in calls):
         return None, "because not all of the calls are S3's"
     rates = {"GET": (_READS, "reads"), "RESTORE": (_RESTORES, "restores")}

@@ -19,10 +19,14 @@ from airflow_s3batch.core.partition import Partition
 from airflow_s3batch.core.rendering import is_template, rendered
 from airflow_s3batch.core.values import Text, Value, as_create_job_takes, as_written, known_arguments, require_rendered
 
-__all__ = ["CompletionReport", "Job", "JobSpec", "JobStatus", "check_priority"]
+__all__ = ["BUCKETS_KEPT", "DESCRIPTION_MOST", "CompletionReport", "Job", "JobSpec", "JobStatus", "check_priority"]
 
 # Namespace of every job id. Never change it: a job's folder is found again by it.
 _JOB_IDS = uuid.UUID("2c0a5c86-6a1e-4d0a-9a53-1a5c0de7b0b5")
+DESCRIPTION_MOST = 256
+"""Characters: NonEmptyMaxLength256String of the s3control model."""
+BUCKETS_KEPT = 100
+"""Of those in which a job's objects are, in ``job.json``."""
 _PREFIX_MOST = 512  # characters: ReportPrefixString of the s3control model
 _REPORT_FORMAT = "Report_CSV_20180820"
 _REPORT_MEMBERS = {"Bucket", "Format", "Enabled", "Prefix", "ReportScope", "ExpectedBucketOwner"}
@@ -157,7 +161,7 @@ class JobSpec(Value):
     limits: Limits = Limits()
     threshold: FailureThreshold | None = AWS_RULE
     """When the job fails because of its objects; None for never."""
-    description: Text = Field(default="", max_length=256)
+    description: Text = Field(default="", max_length=DESCRIPTION_MOST)
     priority: Annotated[int, AfterValidator(check_priority)] = 0
     """Jobs of a higher one go first."""
 

@@ -18,6 +18,8 @@ from airflow_s3batch.core.errors import (
     JobCancelled,
     JobConflict,
     JobFailed,
+    JobOver,
+    NoSuchJob,
     ReportError,
     S3BatchError,
     printable,
@@ -26,7 +28,7 @@ from airflow_s3batch.core.folder.documents import UNWRITABLE
 from airflow_s3batch.core.folder.sign import BEAT
 from airflow_s3batch.core.folder.status import AWAITING, FINAL, FailureReason, JobState, iso, utc_now
 from airflow_s3batch.core.folder.store import JobFolder
-from airflow_s3batch.core.job import CompletionReport, Job, JobSpec, JobStatus
+from airflow_s3batch.core.job import BUCKETS_KEPT, CompletionReport, Job, JobSpec, JobStatus
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.manifest import Survey
 from airflow_s3batch.core.partition import MAX_PARTITIONS, ROWS_PER_PARTITION, check_sizes, split
@@ -37,8 +39,8 @@ __all__ = ["prepare", "take_up"]
 
 log = logging.getLogger(__name__)
 
-_BUCKETS_SHOWN, _BUCKETS_KEPT = 5, 100
-"""In the log, and in ``job.json``."""
+_BUCKETS_SHOWN = 5
+"""In the log."""
 _JOB_ID = re.compile(r"[a-zA-Z0-9_-]{5,36}")  # JobId of the s3control model
 _CLOSED = frozenset({JobStatus.COMPLETING, JobStatus.COMPLETE, JobStatus.CANCELLING, JobStatus.CANCELLED})
 # What its own runs don't open again, because a person, or too many failures, told them to stop.
@@ -129,7 +131,7 @@ async def _made(
         total=survey.rows,
         partitions=partitions,
         created=created,
-        buckets=survey.buckets[:_BUCKETS_KEPT],
+        buckets=survey.buckets[:BUCKETS_KEPT],
         question=None if spec.manifest is question else question,
     )
     return await folder.create_job(job)
@@ -140,54 +142,67 @@ async def take_up(
     report: CompletionReport,
     s3: S3Engine,
     *,
+    owner: Sequence[str],
     limits: Limits | None = None,
     priority: int | None = None,
     confirmation_required: bool = False,
+    reopens: bool = True,
     now: Callable[[], datetime] = utc_now,
 ) -> Job:
     """Take a job that was prepared before, by its id, and get it Ready: what was found then is what will be run.
+
+    From then on it is as much its `owner`'s as one that `prepare` has made: asked again, it is there, whatever has
+    become of it.
 
     Args:
         job_id: the job's.
         report: what the job was given as its report: that is where its folder is.
         s3: the engine.
+        owner: who asks.
         limits: instead of the job's.
         priority: instead of the job's.
         confirmation_required: as `prepare` takes it.
+        reopens: as `prepare` takes it.
         now: the time.
 
     Raises:
         InvalidInput: that can't be a job's id.
-        JobConflict: there is no such job, or it is over.
+        NoSuchJob: there is no such job.
+        JobOver: it is over, and this owner didn't run it; or it failed before it was prepared.
+        JobConflict: it is being prepared.
         ReportError: its folder can't be read or written.
+        JobCancelled, JobFailed: this owner ran it, and otherwise as `prepare` does.
     """
     if not _JOB_ID.fullmatch(job_id):
         raise InvalidInput(f"job_id={printable(repr(job_id))} can't be a job's id; write the job_id that prepare gave")
     folder = JobFolder(s3, report.place, job_id)
     state, job = await _look(folder)
     if job is None:
-        raise JobConflict(_not_prepared(folder, report, state))
-    if state is not None and state.status in _CLOSED:
-        raise JobConflict(
+        raise _not_prepared(folder, report, state)
+    is_owners = state is not None and tuple(owner) in state.taken_up_by
+    if state is not None and state.status in _CLOSED and not is_owners:
+        raise JobOver(
             f"job {job_id} is {state.status.value}, and doesn't run again by its id; for what failed in it, make a job "
             f"of its report's failures; for all of it, prepare a new one (its report: {folder.report_uri})"
         )
     changes = {"limits": limits, "priority": priority}
     spec = job.spec.model_copy(update={name: value for name, value in changes.items() if value is not None})
     job = await _renewed(folder, job, spec)
-    await _settle(folder, job, now, waits=confirmation_required)
+    # A job that had failed before it was this owner's: their retry is the first to reach it, and may open it.
+    reopens = reopens or not is_owners
+    async with _ended_if_stopped(folder, now):
+        await _settle(folder, job, now, waits=confirmation_required, reopens=reopens, taker=tuple(owner))
     return job
 
 
-def _not_prepared(folder: JobFolder, report: CompletionReport, state: JobState | None) -> str:
-    if state is None or state.status in _NO_JOB:
-        why = f"there is none in {printable(report.place.uri)}" if state is None else f"it is {state.status.value}"
-        return (
-            f"job {folder.job_id} can't be run: {why}; see that report= is the location the job was prepared with, and "
-            "job_id what its prepare task gave"
-        )
+def _not_prepared(folder: JobFolder, report: CompletionReport, state: JobState | None) -> JobConflict:
+    named = "see that report= is the location the job was prepared with, and job_id what its prepare task gave"
+    if state is None:
+        return NoSuchJob(f"job {folder.job_id} can't be run: there is none in {printable(report.place.uri)}; {named}")
+    if state.status in _NO_JOB:
+        return JobConflict(f"job {folder.job_id} can't be run: it is {state.status.value}; let its prepare task end")
     reasons = "; ".join(f"{code}: {reason}" for code, reason in state.failures) or state.reason or "no reason recorded"
-    return f"job {folder.job_id} was never prepared: it is {state.status.value} ({reasons}); prepare a new one"
+    return JobOver(f"job {folder.job_id} was never prepared: it is {state.status.value} ({reasons}); prepare a new one")
 
 
 async def _look(folder: JobFolder) -> tuple[JobState | None, Job | None]:
@@ -220,9 +235,15 @@ async def _begin(folder: JobFolder, now: Callable[[], datetime], *, reopens: boo
 
 
 async def _settle(
-    folder: JobFolder, job: Job, now: Callable[[], datetime], *, waits: bool, reopens: bool = True
+    folder: JobFolder,
+    job: Job,
+    now: Callable[[], datetime],
+    *,
+    waits: bool,
+    reopens: bool,
+    taker: tuple[str, ...] | None = None,
 ) -> None:
-    """Write down where a job stands that was prepared before, if that has changed."""
+    """Write down where a job stands that was prepared before, and who runs it by its id, if that has changed."""
 
     def settled(state: JobState | None) -> JobState:
         if state is not None and not reopens:
@@ -236,13 +257,14 @@ async def _settle(
             return state.moved(JobStatus.READY, at=now())
         return state
 
-    state = await folder.change_state(settled)
+    state = await folder.change_state(settled if taker is None else lambda state: settled(state).taken_up(taker))
     log.info("Job %s was prepared before (%s): %s", job.job_id, state.status.value, folder.uri)
     if state.status is JobStatus.COMPLETE:
+        another = "make it another job, by another group_id, report location or run id"
         log.warning(
-            "Job %s is Complete already: %s of its %s objects have succeeded, and aren't done again; to do so, "
-            "make it another job, by another group_id, report location or run id",
+            "Job %s is Complete already: %s of its %s objects have succeeded, and aren't done again; to do so, %s",
             *(job.job_id, f"{state.succeeded:,}", f"{state.total:,}"),
+            another if taker is None else "prepare a new one",
         )
 
 

@@ -23,7 +23,7 @@ from airflow_s3batch import (
     S3BatchReportOperator,
     s3_batch_job,
 )
-from airflow_s3batch.core.errors import InvalidInput, JobConflict
+from airflow_s3batch.core.errors import InvalidInput, JobConflict, NoSuchJob
 from airflow_s3batch.core.job import JobStatus
 from airflow_s3batch.triggers import S3BatchResumeTrigger
 
@@ -282,10 +282,15 @@ class TestHook:
         assert asyncio.run(ask())["JobId"] == job_id
 
     def test_job_that_is_nowhere_and_a_status_that_is_none_are_errors(self, lake: Lake) -> None:
-        with pytest.raises(JobConflict, match="there is no job in s3://"):
+        with pytest.raises(NoSuchJob, match="there is no job in s3://"):
             S3BatchHook().describe_job("0b55", f"{lake.uri}/reports")
         with pytest.raises(InvalidInput, match="'Running' is no job's status; those are New, Preparing"):
             S3BatchHook().list_jobs(f"{lake.uri}/reports", statuses=["Running"])
+
+    @pytest.mark.parametrize("status", ["Paused", JobStatus.PAUSED])
+    def test_one_status_instead_of_several_is_an_error_that_says_what_to_write(self, status: str) -> None:
+        with pytest.raises(InvalidInput, match=r"^statuses='Paused' is one text; write \['Paused'\]$"):
+            S3BatchHook().list_jobs("s3://lake/reports", statuses=status)
 
 
 def test_resume_trigger_is_what_it_serializes_to() -> None:

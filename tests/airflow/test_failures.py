@@ -12,9 +12,12 @@ from airflow_s3batch.core.errors import (
     JobCancelled,
     JobConflict,
     JobFailed,
+    JobOver,
     ManifestChanged,
     ManifestError,
     ManifestInvalid,
+    NoSuchJob,
+    PartitionRuns,
     PartitionsMissing,
     S3BatchError,
     Stopped,
@@ -28,11 +31,14 @@ USELESS = [
     JobFailed("1", [("FailureThresholdExceeded", "600 of 1,000 objects have failed")]),
     ManifestChanged("s3://lake/m.csv", "the manifest was changed", code="ManifestChanged"),
     ManifestInvalid("s3://lake/m.csv", "a blank line; remove it", row=1),
+    NoSuchJob("job nobodys can't be run: there is none in s3://lake/reports"),
+    JobOver("job 1 is Complete, and doesn't run again by its id"),
 ]
 WORTH_IT = [
     ManifestError("s3://lake/m.csv", "the manifest doesn't exist", code="NoSuchKey"),
     Unreachable("GetObject", "s3://lake/m.csv", status=0, code="ConnectionRefused", message="refused"),
     JobConflict("another run of it is alive"),
+    PartitionRuns("1", {3: "rows 301 to 400"}),
     PartitionsMissing("1", {3: "rows 301 to 400"}, 4),
     Stopped("stopped after 3 of 4 rows"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pytest
@@ -11,15 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typing_extensions import Self
 
+from airflow_s3batch.core.errors import S3Error
 from airflow_s3batch.core.estimate import Estimate, Requests, Sample, estimate
 from airflow_s3batch.core.job import Job
 from airflow_s3batch.core.limits import Limits
-from airflow_s3batch.core.manifest import ListObjects
+from airflow_s3batch.core.manifest import CsvManifest, ListObjects
 from airflow_s3batch.core.operations import (
     BatchOperation,
     CopyObject,
+    DeleteObjects,
     DeleteObjectTagging,
     InvokeLambda,
+    MoveObject,
     Operation,
     PutObjectTagging,
     RestoreObject,
@@ -178,9 +182,10 @@ def test_price_is_unknown_where_one_of_the_requests_has_none() -> None:
         (PutObjectTagging({"a": "b"}), Limits(), 2000 / 3500, "3,500 writes a second, what S3 takes on one prefix"),
         (ReadAndWrite(), Limits(), 4000 / 5500 + 2000 / 3500, "at 5,500 reads and 3,500 writes a second"),
         (RestoreObject(days=1), Limits(), 2.0, "at 1,000 restores a second"),
+        (Erase(), Limits(requests_per_second=1), 200.0, "at the job's limit of 1 request a second"),
         (ReadAndWrite(), Limits(requests_per_second=100), 60.0, "at the job's limit of 100 requests a second"),
     ],
-    ids=["write", "read and write", "restore", "limit"],
+    ids=["write", "read and write", "restore", "one a second", "limit"],
 )
 def test_time_is_that_of_the_requests_at_a_rate_it_names(
     operation: Operation, limits: Limits, seconds: float, assumption: str
@@ -208,6 +213,122 @@ def test_buckets_are_all_that_prepare_found() -> None:
     assert estimated("one,a\n" + rows(20) + "two,b\n" + rows(20)).buckets == ("one", "data", "two")
 
 
+class Versioning(ScriptedEngine):
+    """Answers GetBucketVersioning of each bucket with what it is given, an error's code or a status."""
+
+    def __init__(self, told: Mapping[str, str]) -> None:
+        super().__init__()
+        self._told = told
+
+    async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
+        if action != "GetBucketVersioning":
+            return await super().call(action, **parameters)
+        bucket = parameters["Bucket"]
+        told = self._told[bucket]
+        if told in {"Enabled", "Suspended"}:
+            return {"Status": told}
+        if not told:
+            return {}
+        raise S3Error(action, f"s3://{bucket}/", status=403, code=told, message="Access Denied")
+
+
+def lost(operation: Operation, told: Mapping[str, str], version: str = "") -> Estimate:
+    """The estimate of a job over 20 objects of each of the buckets."""
+
+    async def scenario() -> Estimate:
+        s3 = Versioning(told)
+        rows = [f"{bucket},{number}{version}" for bucket in told for number in range(20)]
+        s3.put("lake", "manifest.csv", "\n".join(rows))
+        fields = ("Bucket", "Key", "VersionId") if version else ("Bucket", "Key")
+        asked = spec(manifest=CsvManifest("s3://lake/manifest.csv", fields=fields))
+        job = await prepare(asked.model_copy(update={"operation": operation}), s3, owner=OWNER)
+        return await estimate(job, s3, prices=None)
+
+    return asyncio.run(scenario())
+
+
+TAKES = "it takes s3:GetBucketVersioning"
+KEPT = "get delete markers, and UndeleteObject brings them back"
+
+
+@pytest.mark.parametrize(
+    ("operation", "buckets", "version", "told"),
+    [
+        (DeleteObjects(), {"data": ""}, "", "data keeps no versions: the objects are gone for good"),
+        (DeleteObjects(), {"data": "Enabled"}, "", f"data keeps versions: the objects {KEPT}"),
+        (
+            DeleteObjects(),
+            {"data": "Suspended"},
+            "",
+            "versioning of data is suspended: null versions of the objects are gone for good, older ones stay",
+        ),
+        (
+            DeleteObjects(),
+            {"data": "AccessDenied"},
+            "",
+            f"S3 doesn't say whether data keeps versions (AccessDenied; {TAKES}): the objects may be gone for good",
+        ),
+        (
+            DeleteObjects(),
+            {"kept": "Enabled", "hidden": "NotImplemented", "one": "", "two": ""},
+            "",
+            (
+                "one, two keep no versions: the objects are gone for good; "
+                f"S3 doesn't say whether hidden keeps versions (NotImplemented; {TAKES}): the objects may be gone for "
+                f"good; kept keeps versions: the objects {KEPT}"
+            ),
+        ),
+        (DeleteObjects(), {"data": ""}, ",v1", "rows name versions: those versions are gone for good"),
+        (
+            DeleteObjects(markers_only=True),
+            {"data": "Enabled"},
+            ",v1",
+            "rows name versions, and fail: with markers_only none of them is deleted",
+        ),
+        (MoveObject("lake"), {"data": ""}, "", "data keeps no versions: the originals are gone for good"),
+        (
+            MoveObject("lake"),
+            {"data": ""},
+            ",v1",
+            "rows name versions: once they are copied, those versions are gone for good",
+        ),
+    ],
+)
+def test_what_is_gone_for_good_is_told_before_it_is_deleted(
+    operation: Operation, buckets: dict[str, str], version: str, told: str
+) -> None:
+    shown = lost(operation, buckets, version)
+
+    assert shown.to_json()["versioning"] == told
+    assert f"versioning  {told}" in shown.table().split("\n")
+    assert f"| versioning | ` {told} ` |" in shown.markdown().split("\n")
+
+
+def test_what_is_told_of_a_hundred_buckets_is_not_said_of_more() -> None:
+    shown = lost(DeleteObjects(), {f"data-{number:03}": "Enabled" for number in range(101)})
+
+    assert shown.versioning.endswith(f"{KEPT}; of buckets beyond these 100, nobody has asked S3")
+
+
+def test_nothing_is_told_to_be_gone_where_nothing_is_deleted() -> None:
+    told = lost(PutObjectTagging({"a": "b"}), {"data": ""})
+
+    assert told.to_json()["versioning"] is None
+    assert "versioning" not in f"{told.table()}{told.markdown()}"
+
+
+def test_kinds_of_requests_stand_below_each_other() -> None:
+    told = estimated(rows(2000), ReadAndWrite())
+
+    assert [line for line in told.table().split("\n") if "Object" in line] == [
+        "requests    4,000 GetObjectTagging, under $0.01",
+        "            2,000 PutObjectTagging, $0.01",
+        "            10 PutObject, for the job's folder, under $0.01",
+    ]
+    assert "| requests | 4\\,000 GetObjectTagging" in told.markdown()
+    assert "\n|  | 2\\,000 PutObjectTagging" in told.markdown()
+
+
 def test_estimate_is_json() -> None:
     told = estimated(rows(3)).to_json()
 
@@ -227,6 +348,7 @@ def made_up(uri: str, value: str = "b", **facts: Any) -> Estimate:
         objects=1,
         partitions=1,
         buckets=facts.get("buckets", ("data",)),
+        versioning=facts.get("versioning", ""),
         samples=(Sample(1, uri, "v"),),
         requests=(Requests("PutObjectTagging", 1, 0.0),),
         seconds=1.0,
@@ -247,8 +369,8 @@ def test_question_that_found_the_objects_is_shown() -> None:
 
     question = ListObjects("data", prefixes="tmp/").to_aws()
     assert (told.question, told.description, told.objects) == (question, "Old scratch files", 2)
-    assert f"found by      {json.dumps(question)}" in told.table().split("\n")
-    assert "description   Old scratch files" in told.table().split("\n")
+    assert f"found by     {json.dumps(question)}" in told.table().split("\n")
+    assert "description  Old scratch files" in told.table().split("\n")
     assert "| description | ` Old scratch files ` |" in told.markdown()
     assert "Found by:\n\n```text\n{\n" in told.markdown()
     assert json.loads(told.to_json()["found_by"]) == question
@@ -302,11 +424,13 @@ def test_what_a_manifest_holds_stays_inside_a_code_block(text: str) -> None:
     ],
 )
 def test_what_the_manifest_says_is_code_in_the_table(text: str, shown: str) -> None:
-    lines = made_up("s3://data/x", manifest=text, buckets=(text,), description=text).markdown().split("\n")
+    told = made_up("s3://data/x", manifest=text, buckets=(text,), description=text, versioning=text)
+    lines = told.markdown().split("\n")
 
     assert f"| manifest | {shown} |" in lines
     assert f"| description | {shown} |" in lines
     assert f"| objects | {shown.replace('` ', '` 1 in ', 1)} |" in lines
+    assert f"| versioning | {shown} |" in lines
 
 
 def test_what_is_ours_in_the_table_is_no_markup() -> None:

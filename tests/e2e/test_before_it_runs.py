@@ -114,7 +114,7 @@ def test_job_that_nobody_confirms_fails_and_touches_nothing(airflow: Airflow, s3
     assert tagged(s3, keys, "asking_briefly") == 0
 
 
-def test_what_a_rehearsal_found_is_run_by_its_id(airflow: Airflow, s3: Any) -> None:
+def test_what_a_rehearsal_found_is_run_by_its_id_and_cleared_where_it_was_run(airflow: Airflow, s3: Any) -> None:
     keys = put(s3, "rehearsal", 7)
     for dag_id in ("rehearsal", "performance"):
         airflow.unpause(dag_id)
@@ -129,6 +129,22 @@ def test_what_a_rehearsal_found_is_run_by_its_id(airflow: Airflow, s3: Any) -> N
     assert told["objects"] == 7
     assert told["requests"][0]["times"] == 7
     assert airflow.xcom("performance", "go", "job.report")["job_id"] == told["job_id"]
+
+    airflow.post(
+        "dags/performance/clearTaskInstances",
+        dry_run=False,
+        dag_run_id="go",
+        task_ids=["job.prepare"],
+        include_downstream=True,
+        reset_dag_runs=True,
+        only_failed=False,
+    )
+    airflow.trigger("performance", "another", job_id=told["job_id"])
+
+    assert airflow.ended("performance", "go") == "success"
+    assert "is Complete already: 7 of its 7 objects" in last_log(airflow, "performance", "go", "job.prepare")
+    assert airflow.ended("performance", "another") == "failed"
+    assert "doesn't run again by its id" in last_log(airflow, "performance", "another", "job.prepare")
 
 
 def begun(airflow: Airflow, dag_id: str, run_id: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from airflow_s3batch.core.at_once import each
 from airflow_s3batch.core.calls import S3Calls
-from airflow_s3batch.core.errors import InvalidInput, JobConflict
+from airflow_s3batch.core.errors import InvalidInput, JobConflict, NoSuchJob
 from airflow_s3batch.core.folder.checkpoint import Counts, Span, covered_seconds
 from airflow_s3batch.core.folder.overrides import Overrides
 from airflow_s3batch.core.folder.sign import BEAT, LIVES
@@ -74,7 +74,7 @@ class Controls:
         rate is that of all its objects in its active seconds, and null if these were none.
 
         Raises:
-            JobConflict: there is no such job.
+            NoSuchJob: there is none.
             ReportError: the folder can't be read.
         """
         state = await self._state()
@@ -192,8 +192,8 @@ class Controls:
             raise self._nowhere()
         return state
 
-    def _nowhere(self) -> JobConflict:
-        return JobConflict(
+    def _nowhere(self) -> NoSuchJob:
+        return NoSuchJob(
             f"there is no job in {self._folder.uri}; see that the report's location is the one the job was given"
         )
 

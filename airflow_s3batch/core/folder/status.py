@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-job-status.html
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -55,6 +55,8 @@ MANIFEST_CHANGED = "ManifestChanged"
 FINAL = frozenset({THRESHOLD_PASSED, MANIFEST_CHANGED})
 """FailureCodes of jobs that can't go on: they get the report of what ran."""
 _CODE_MOST, _REASON_MOST = 64, 256
+_TAKERS_KEPT = 10
+"""Every partition reads them every few seconds, and the last ones are those that a person clears."""
 
 AWAITING = "AwaitingConfirmation"
 """SuspendedCause of a job that waits for a person, or was only prepared."""
@@ -109,6 +111,8 @@ class JobState:
     """SuspendedDate: when the job was suspended last, ISO 8601 in UTC."""
     suspended_cause: str = ""
     """SuspendedCause."""
+    taken_up_by: tuple[tuple[str, ...], ...] = ()
+    """Who has run it by its id (DAG, run, task), the latest last: to them it is their job, as if they had made it."""
 
     def moved(
         self, status: JobStatus, *, at: datetime, reason: str = "", failures: Iterable[FailureReason] = ()
@@ -147,6 +151,11 @@ class JobState:
         seconds = round(active_seconds)
         return dataclasses.replace(self, total=total, succeeded=succeeded, failed=failed, active_seconds=seconds)
 
+    def taken_up(self, by: Sequence[str]) -> JobState:
+        """The same, run by its id by somebody; the last ten are remembered."""
+        others = [taker for taker in self.taken_up_by if taker != tuple(by)]
+        return dataclasses.replace(self, taken_up_by=(*others, tuple(by))[-_TAKERS_KEPT:])
+
     def reported(self, uri: str) -> JobState:
         """The same with its completion report there."""
         return dataclasses.replace(self, report_uri=uri)
@@ -172,6 +181,8 @@ class JobState:
             described["Opened"] = self.opened
         if self.suspended:
             described |= {"SuspendedDate": self.suspended, "SuspendedCause": self.suspended_cause}
+        if self.taken_up_by:
+            described["TakenUpBy"] = [list(taker) for taker in self.taken_up_by]
         if self.report_uri:
             described["ReportUri"] = self.report_uri
         return described
@@ -202,4 +213,5 @@ class JobState:
                 opened=described.get("Opened", 1),
                 suspended=described.get("SuspendedDate"),
                 suspended_cause=described.get("SuspendedCause", ""),
+                taken_up_by=tuple(tuple(taker) for taker in described.get("TakenUpBy", ())),
             )

@@ -96,6 +96,10 @@ class Operation(Value):
 
     aws_name: ClassVar[str]
     """The operation's member of AWS's JobOperation: ``S3PutObjectTagging``."""
+    instead_of_an_output: ClassVar[str] = (
+        "give one for each text in it, or have the task return the whole operation in AWS's JSON and write "
+        "operation=that"
+    )
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -135,6 +139,14 @@ class Operation(Value):
             InvalidInput: they can't.
             S3Error: S3 doesn't tell.
         """
+
+    async def tell_loss(self, buckets: Sequence[str], s3: S3Calls, *, versions: bool) -> str:  # noqa: ARG002 - others do
+        """What is gone for good once it is done to objects of these buckets: what it deletes, and nothing by default.
+
+        Estimates ask, for whoever approves the job. What S3 doesn't tell is said, and is no error. `versions` is
+        whether the manifest's rows name versions: all do, or none.
+        """
+        return ""
 
     @property
     def manifest_columns(self) -> tuple[str, ...]:

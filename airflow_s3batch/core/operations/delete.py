@@ -14,6 +14,7 @@ from airflow_s3batch.core.calls import RawCalls, S3Calls
 from airflow_s3batch.core.errors import CredentialsRefused, InvalidInput, S3Error, Unreachable, printable
 from airflow_s3batch.core.operations.base import BatchOperation, with_version
 from airflow_s3batch.core.operations.delete_xml import Name, fits, refusals, written
+from airflow_s3batch.core.operations.versioning import ENABLED, told_loss, versioning_of
 from airflow_s3batch.core.rows import Entry, Outcome
 from airflow_s3batch.core.values import Flag, known_arguments
 
@@ -98,12 +99,20 @@ class DeleteObjects(BatchOperation):
         """
         if not self.markers_only:
             return
-        status = (await s3.call("GetBucketVersioning", Bucket=bucket)).get("Status")
-        if status != "Enabled":  # under Suspended, a marker takes the place of the null version
+        status = await versioning_of(bucket, s3)
+        if status != ENABLED:  # under Suspended, a marker takes the place of the null version
             raise InvalidInput(
                 f"DeleteObjects(markers_only=True): versioning of bucket {printable(bucket)} is "
                 f"{printable(status or 'not enabled')}, so that deleting would destroy objects; enable it first"
             )
+
+    async def tell_loss(self, buckets: Sequence[str], s3: S3Calls, *, versions: bool) -> str:
+        """The objects, where no versions are kept; versions that rows name, unless `markers_only`."""
+        if not versions:
+            return await told_loss(buckets, s3, objects="the objects")
+        if self.markers_only:
+            return "rows name versions, and fail: with markers_only none of them is deleted"
+        return "rows name versions: those versions are gone for good"
 
     async def perform_many(self, entries: Sequence[Entry], s3: RawCalls) -> list[Outcome]:
         """Delete these objects, those of each bucket together; an object that several rows name is asked for once."""

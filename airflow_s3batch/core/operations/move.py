@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from airflow_s3batch.core.operations.base import RUNNING_SINCE, StepsOperation, 
 from airflow_s3batch.core.operations.copying import Copying, CopyOptions
 from airflow_s3batch.core.operations.multipart import copied
 from airflow_s3batch.core.operations.verify import COLUMNS, compare, head, listed
+from airflow_s3batch.core.operations.versioning import told_loss
 from airflow_s3batch.core.rows import Entry
 from airflow_s3batch.core.values import Flag
 
@@ -84,6 +86,12 @@ class MoveObject(Copying, StepsOperation):
                 "access point, which may lead back), or other keys by target_prefix, target_key or strip_prefix"
             )
         await super().look(bucket, s3)
+
+    async def tell_loss(self, buckets: Sequence[str], s3: S3Calls, *, versions: bool) -> str:
+        """The originals, where no versions are kept; versions that rows name."""
+        if not versions:
+            return await told_loss(buckets, s3, objects="the originals")
+        return "rows name versions: once they are copied, those versions are gone for good"
 
     def _may_be(self, bucket: str) -> bool:
         """Whether the target may be this bucket. Where an access point leads, its name doesn't say."""

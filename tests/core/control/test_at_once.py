@@ -70,7 +70,7 @@ class TestTwoRuns:
             job = await prepared(s3, 30_000)
             first = begin(job, s3)
             await asyncio.sleep(1)
-            second = await take_up(job.job_id, job.spec.report, s3, now=now)
+            second = await take_up(job.job_id, job.spec.report, s3, owner=OWNER, now=now)
             with pytest.raises(JobConflict, match="another run of it is alive"):
                 await run(second, s3)
             with pytest.raises(PartitionRuns, match=r"another run .* at work .* \(partition 0, rows 1 to 30,000\)"):

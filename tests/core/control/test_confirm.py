@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -15,10 +17,12 @@ from airflow_s3batch.core.errors import (
     JobCancelled,
     JobConflict,
     JobFailed,
+    JobOver,
     ManifestChanged,
     ManifestError,
+    NoSuchJob,
 )
-from airflow_s3batch.core.folder.status import JobState
+from airflow_s3batch.core.folder.status import FailureReason, JobState
 from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import CompletionReport, Job, JobStatus
 from airflow_s3batch.core.limits import Limits
@@ -29,6 +33,7 @@ from tests.core.test_run import run
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 REPORT = CompletionReport("s3://lake/reports")
+ANOTHER = ("dag", "another run", "group")
 
 
 def noon() -> datetime:
@@ -160,7 +165,7 @@ def test_job_that_nobody_confirms_in_time_fails() -> None:
 def test_job_that_runs_by_its_id_meanwhile_is_left_alone() -> None:
     async def work(s3: ScriptedEngine, job: Job) -> None:
         await ask(job, s3)
-        await take_up(job.job_id, REPORT, s3)
+        await take_up(job.job_id, REPORT, s3, owner=OWNER)
         await run(job, s3)
         assert await expire(job, s3, waited="30 days") is JobStatus.ACTIVE
         assert await answer(job, s3, approved=True, by="ada") is JobStatus.ACTIVE
@@ -207,7 +212,7 @@ def test_names_of_people_are_text() -> None:
 
 def test_job_taken_up_by_its_id_is_exactly_the_one_that_was_found() -> None:
     async def work(s3: ScriptedEngine, job: Job) -> None:
-        assert await take_up(job.job_id, REPORT, s3) == job
+        assert await take_up(job.job_id, REPORT, s3, owner=OWNER) == job
         assert (await state(s3, job)).status is JobStatus.READY
         await run(job, s3)
         assert sorted(s3.requests) == [1, 2]
@@ -219,7 +224,7 @@ def test_job_taken_up_fails_before_an_object_is_touched_if_its_manifest_is_anoth
     async def work(s3: ScriptedEngine, job: Job) -> None:
         s3.put("lake", "manifest.csv", "data,z\n")
         with pytest.raises(ManifestChanged):
-            await run(await take_up(job.job_id, REPORT, s3), s3)
+            await run(await take_up(job.job_id, REPORT, s3, owner=OWNER), s3)
         assert s3.requests == []
 
     scenario(work)
@@ -227,17 +232,17 @@ def test_job_taken_up_fails_before_an_object_is_touched_if_its_manifest_is_anoth
 
 def test_job_can_be_taken_up_with_other_limits_and_another_priority() -> None:
     async def work(s3: ScriptedEngine, job: Job) -> None:
-        taken = await take_up(job.job_id, REPORT, s3, limits=Limits(in_flight=3), priority=7)
+        taken = await take_up(job.job_id, REPORT, s3, owner=OWNER, limits=Limits(in_flight=3), priority=7)
         assert (taken.spec.limits.in_flight, taken.spec.priority) == (3, 7)
         assert await JobFolder.of(s3, job).read_job() == taken
-        assert await take_up(job.job_id, REPORT, s3) == taken
+        assert await take_up(job.job_id, REPORT, s3, owner=OWNER) == taken
 
     scenario(work)
 
 
 def test_job_can_be_taken_up_to_be_confirmed() -> None:
     async def work(s3: ScriptedEngine, job: Job) -> None:
-        await take_up(job.job_id, REPORT, s3, confirmation_required=True)
+        await take_up(job.job_id, REPORT, s3, owner=OWNER, confirmation_required=True)
         assert (await state(s3, job)).status is JobStatus.SUSPENDED
 
     scenario(work)
@@ -246,7 +251,7 @@ def test_job_can_be_taken_up_to_be_confirmed() -> None:
 def test_job_that_expired_can_be_taken_up() -> None:
     async def work(s3: ScriptedEngine, job: Job) -> None:
         await expire(job, s3, waited="1 day")
-        await run(await take_up(job.job_id, REPORT, s3), s3)
+        await run(await take_up(job.job_id, REPORT, s3, owner=OWNER), s3)
         assert len(s3.requests) == 2
 
     scenario(work)
@@ -257,13 +262,13 @@ def test_what_is_no_id_is_refused_before_s3_is_asked(job_id: str) -> None:
     s3 = ScriptedEngine()
 
     with pytest.raises(InvalidInput, match="can't be a job's id"):
-        asyncio.run(take_up(job_id, REPORT, s3))
+        asyncio.run(take_up(job_id, REPORT, s3, owner=OWNER))
     assert s3.calls == []
 
 
 def test_unknown_job_is_an_error_that_says_what_to_look_at() -> None:
-    with pytest.raises(JobConflict, match=r"none in s3://lake/reports; see that report= is the location"):
-        asyncio.run(take_up("nobodys", REPORT, ScriptedEngine()))
+    with pytest.raises(NoSuchJob, match=r"none in s3://lake/reports; see that report= is the location"):
+        asyncio.run(take_up("nobodys", REPORT, ScriptedEngine(), owner=OWNER))
 
 
 def test_job_that_failed_to_be_prepared_is_an_error_with_the_reason() -> None:
@@ -273,18 +278,30 @@ def test_job_that_failed_to_be_prepared_is_an_error_with_the_reason() -> None:
         with pytest.raises(ManifestError):
             await prepare(spec(), s3, owner=OWNER)
         (key,) = [key for key in s3.keys("lake") if key.endswith("status.json")]
-        with pytest.raises(JobConflict, match=r"never prepared: it is Failed \(InvalidManifestContent: .*row 2"):
-            await take_up(key.split("/")[1].removeprefix("job-"), REPORT, s3)
+        with pytest.raises(JobOver, match=r"never prepared: it is Failed \(InvalidManifestContent: .*row 2"):
+            await take_up(key.split("/")[1].removeprefix("job-"), REPORT, s3, owner=OWNER)
 
     asyncio.run(main())
 
 
+def test_job_that_is_being_prepared_is_an_error_that_may_pass() -> None:
+    async def work(s3: ScriptedEngine, job: Job) -> None:
+        await s3.call("DeleteObject", Bucket="lake", Key=f"reports/job-{job.job_id}/job.json")
+        preparing = JobState(job_id=job.job_id, status=JobStatus.PREPARING, created=job.created)
+        s3.put("lake", f"reports/job-{job.job_id}/status.json", json.dumps(preparing.to_aws()))
+        with pytest.raises(JobConflict, match="is Preparing; let its prepare task end") as told:
+            await take_up(job.job_id, REPORT, s3, owner=OWNER)
+        assert type(told.value) is JobConflict
+
+    scenario(work)
+
+
 def test_job_that_is_complete_is_an_error_that_says_what_else_can_be_done() -> None:
     async def work(s3: ScriptedEngine, job: Job) -> None:
-        await run(await take_up(job.job_id, REPORT, s3), s3)
+        await run(await take_up(job.job_id, REPORT, s3, owner=OWNER), s3)
         await complete(job, s3)
-        with pytest.raises(JobConflict, match=r"is Complete, .* for what failed in it, .*report's failures"):
-            await take_up(job.job_id, REPORT, s3)
+        with pytest.raises(JobOver, match=r"is Complete, .* for what failed in it, .*report's failures"):
+            await take_up(job.job_id, REPORT, s3, owner=ANOTHER)
 
     scenario(work)
 
@@ -292,7 +309,58 @@ def test_job_that_is_complete_is_an_error_that_says_what_else_can_be_done() -> N
 def test_job_that_was_refused_is_an_error() -> None:
     async def work(s3: ScriptedEngine, job: Job) -> None:
         await answer(job, s3, approved=False, by="ada")
-        with pytest.raises(JobConflict, match="is Cancelled, and doesn't run again by its id"):
-            await take_up(job.job_id, REPORT, s3)
+        with pytest.raises(JobOver, match="is Cancelled, and doesn't run again by its id"):
+            await take_up(job.job_id, REPORT, s3, owner=OWNER)
+
+    scenario(work)
+
+
+def test_job_that_is_complete_is_there_for_those_who_ran_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(s3: ScriptedEngine, job: Job) -> None:
+        for owner in (OWNER, ANOTHER, OWNER):
+            await take_up(job.job_id, REPORT, s3, owner=owner)
+        await run(job, s3)
+        await complete(job, s3)
+        for owner in (ANOTHER, OWNER):
+            assert await take_up(job.job_id, REPORT, s3, owner=owner) == job
+        assert (await state(s3, job)).status is JobStatus.COMPLETE
+        await run(job, s3)
+        assert len(s3.requests) == 2
+
+    scenario(work)
+    assert "2 of its 2 objects have succeeded, and aren't done again; to do so, prepare a new one" in caplog.text
+
+
+def test_cancelled_job_is_opened_by_whoever_ran_it_but_by_no_retry() -> None:
+    async def work(s3: ScriptedEngine, job: Job) -> None:
+        await take_up(job.job_id, REPORT, s3, owner=OWNER)
+        await Controls(s3, job.spec.report.place, job.job_id).cancel("no more room")
+        with pytest.raises(JobCancelled, match="no more room"):
+            await take_up(job.job_id, REPORT, s3, owner=OWNER, reopens=False)
+        assert await take_up(job.job_id, REPORT, s3, owner=OWNER) == job
+        assert (await state(s3, job)).status is JobStatus.READY
+
+    scenario(work)
+
+
+def test_retry_takes_up_a_job_that_had_failed_before_its_first_try_reached_it() -> None:
+    async def work(s3: ScriptedEngine, job: Job) -> None:
+        reason = FailureReason("FailureThresholdExceeded", "600 of 1,000 objects have failed")
+        failed = replace(await state(s3, job), status=JobStatus.FAILED, failures=(reason,))
+        await JobFolder.of(s3, job).change_state(lambda _: failed)
+        assert await take_up(job.job_id, REPORT, s3, owner=OWNER, reopens=False) == job
+        with pytest.raises(JobFailed, match="600 of 1,000"):
+            await take_up(job.job_id, REPORT, s3, owner=OWNER, reopens=False)
+
+    scenario(work)
+
+
+def test_the_last_ten_who_ran_it_are_remembered() -> None:
+    async def work(s3: ScriptedEngine, job: Job) -> None:
+        for number in range(12):
+            await take_up(job.job_id, REPORT, s3, owner=("dag", f"run {number}", "group"))
+        told = (await state(s3, job)).to_aws()
+        assert told["TakenUpBy"] == [["dag", f"run {number}", "group"] for number in range(2, 12)]
+        assert JobState.from_aws(told).to_aws() == told
 
     scenario(work)

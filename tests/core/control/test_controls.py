@@ -211,8 +211,9 @@ class TestCancel:
             errors = await ended(running)
             assert [str(error) for error in errors] == [f"job {job.job_id} was cancelled: wrong tag"] * 3
             assert max(s3.done_at) <= asked + 10
-            with pytest.raises(JobCancelled, match="wrong tag"):
+            with pytest.raises(JobCancelled, match="wrong tag") as stopped:
                 await complete(job, s3, now=now)
+            assert stopped.value.report_uri == JobFolder.of(s3, job).report_uri
             assert await reported(job, s3) == {row: row % 3 != 0 for row in s3.requests}
             told = await controls(job, s3).describe()
             assert (told["Status"], told["StatusUpdateReason"]) == ("Cancelled", "wrong tag")
@@ -229,9 +230,9 @@ class TestCancel:
             assert (await controls(job, s3).cancel()).status is JobStatus.CANCELLED
             with pytest.raises(JobCancelled, match="was cancelled"):
                 await run(job, s3)
-            with pytest.raises(JobCancelled):
+            with pytest.raises(JobCancelled) as stopped:
                 await complete(job, s3, now=now)
-            assert s3.requests == []
+            assert (stopped.value.report_uri, s3.requests) == (None, [])
             assert await JobFolder.of(s3, job).read_report() is None
 
         in_simulated_time(scenario())

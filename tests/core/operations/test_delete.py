@@ -343,8 +343,11 @@ def test_markers_only_refuses_a_bucket_that_keeps_no_versions(told: dict[str, An
 
 
 def test_markers_only_fails_where_the_bucket_does_not_tell() -> None:
-    with pytest.raises(S3Error, match="403 AccessDenied"):
-        look(S3Error("GetBucketVersioning", "s3://lake/", status=403, code="AccessDenied", message="No."))
+    told = "No, you may not. " * 20
+    with pytest.raises(S3Error, match=r"403 AccessDenied: No, .*…; it takes s3:GetBucketVersioning$"):
+        look(S3Error("GetBucketVersioning", "s3://lake/", status=403, code="AccessDenied", message=told))
+    with pytest.raises(S3Error, match=r"503 SlowDown: No\.$"):
+        look(S3Error("GetBucketVersioning", "s3://lake/", status=503, code="SlowDown", message="No."))
 
 
 @pytest.mark.parametrize(
