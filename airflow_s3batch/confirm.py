@@ -12,7 +12,7 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow_s3batch.asked import as_reference
 from airflow_s3batch.core.errors import InvalidInput, JobConflict, printable
 from airflow_s3batch.core.prices import check_prices
-from airflow_s3batch.core.wording import duration
+from airflow_s3batch.core.wording import counted, duration
 from airflow_s3batch.failures import AirflowFailException, PlainFailures
 from airflow_s3batch.task import S3BatchTask
 
@@ -83,6 +83,7 @@ class S3BatchConfirmOperator(S3BatchTask, HITLOperator):
 
     template_fields: Sequence[str] = ("job", *S3BatchTask.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {"job": "json"}
+    operator_extra_links = ()  # it ends before there is a report
 
     def __init__(
         self,
@@ -92,7 +93,10 @@ class S3BatchConfirmOperator(S3BatchTask, HITLOperator):
         prices: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        how = confirm or Confirm()
+        how = Confirm() if confirm is None else confirm
+        if not isinstance(how, Confirm):
+            wrong = f"confirm={printable(repr(how))} is no Confirm, but of type {type(how).__name__}"
+            raise InvalidInput(f"{wrong}; leave it out, or write Confirm(timeout=…)")
         waits: dict[str, Any] = {_TIMEOUT: how.timeout}
         super().__init__(
             subject="Shall the job run?",
@@ -112,7 +116,7 @@ class S3BatchConfirmOperator(S3BatchTask, HITLOperator):
 
         with PlainFailures():
             access = self.open_access()
-            job = self.find_job(context, access, as_reference("job", self.job))
+            job = self.find_job(access, as_reference("job", self.job))
             if not self.in_s3(access, job.spec.limits, lambda s3, _: ask(job, s3)):
                 self.log.info("Job %s was confirmed before", job.job_id)
                 return self._confirmed(context, job, by=None)
@@ -129,7 +133,7 @@ class S3BatchConfirmOperator(S3BatchTask, HITLOperator):
         given = None if event.get("error_type") == "timeout" else super().execute_complete(context, event)
         with PlainFailures():
             access = self.open_access()
-            job = self.find_job(context, access, as_reference("job", self.job))
+            job = self.find_job(access, as_reference("job", self.job))
             if given is None:
                 raise AirflowFailException(self._expired(access, job))
             by = printable((given.get("responded_by_user") or {}).get("name") or "somebody")
@@ -172,7 +176,7 @@ class S3BatchConfirmOperator(S3BatchTask, HITLOperator):
 
 def _question(told: Estimate) -> str:
     described = f"{printable(told.description, _DESCRIPTION_SHOWN)}: " if told.description else ""
-    return f"{described}{told.operation} on {told.objects:,} objects?"
+    return f"{described}{told.operation} on {counted(told.objects, 'object')}?"
 
 
 def _is_wait(timeout: object) -> bool:

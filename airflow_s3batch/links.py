@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseOperatorLink
-from airflow.sdk.execution_time.xcom import XCom
 
 from airflow_s3batch.core.location import S3Location, is_amazons
 
@@ -39,18 +38,14 @@ def report_url(report_uri: str, *, region: str, endpoint_url: str | None) -> str
 
 
 class S3BatchReportLink(BaseOperatorLink):
-    """The button "Completion report" on a task's page.
+    """The button "Completion report" on a task's page, once the task has seen that there is a report.
 
-    Airflow asks for it on the worker when the task ends, and keeps the answer as an XCom; the operators store it there
-    as soon as they know it, so that the button works while the job runs. One that was deferred reads it there again.
+    Airflow asks for it on the worker when the task ends, keeps the answer as an XCom, and shows no button for an empty
+    one.
     """
 
     name = "Completion report"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - as Airflow asks
-        """The link that the operator found, now or before it was deferred; empty if it came to none."""
+        """The link that the operator found; empty if it came to none."""
         return str(getattr(operator, "report_link", ""))
-
-    def stored(self, ti_key: Any) -> str:
-        """The link as an earlier part of the task, before it was deferred, has stored it."""
-        return str(XCom.get_value(ti_key=ti_key, key=self.xcom_key) or "")

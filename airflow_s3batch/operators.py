@@ -12,9 +12,11 @@ from airflow_s3batch.asked import (
     as_report,
     as_spec,
     check_asked,
+    check_flags,
     check_map_length,
     check_new_or_old,
     check_nothing_to_wait_for,
+    check_text,
     check_whole_or_part,
 )
 from airflow_s3batch.assets import report_alias
@@ -48,7 +50,7 @@ class S3BatchPrepareOperator(S3BatchTask):
     Returns the partitions, a dictionary each: ``S3BatchJobOperator.partial(...).expand(partition=prepare.output)``.
     The XCom ``job`` holds what `S3BatchReportOperator` needs: ``job=prepare.output["job"]``.
 
-    A retry, or the same DAG run repeated, finds the job it made before.
+    A retry, or the same DAG run repeated, finds the job that it made before, or ran by its id.
 
     With `confirmation_required` the job stays Suspended, and what it would do, cost and take is in the log and in the
     XCom ``estimate``. `S3BatchConfirmOperator` then asks a person; or a prepare that is given its `job_id`, in any DAG,
@@ -76,6 +78,7 @@ class S3BatchPrepareOperator(S3BatchTask):
 
     template_fields: Sequence[str] = (*_SPEC_FIELDS, "job_id", *S3BatchTask.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(("manifest", "operation", "report"), "json")
+    operator_extra_links = ()  # it ends before there is a report
 
     def __init__(
         self,
@@ -99,8 +102,11 @@ class S3BatchPrepareOperator(S3BatchTask):
             {"manifest": manifest, "operation": operation},
             {"threshold": threshold != AWS_RULE, "description": description},
         )
-        check_asked(manifest=manifest, operation=operation, limits=limits, threshold=threshold)
+        check_asked(manifest=manifest, operation=operation, limits=limits, threshold=threshold, description=description)
+        if job_id is not None:
+            check_text("job_id", job_id)
         check_sizes(rows_per_partition, max_partitions)
+        check_flags(confirmation_required=confirmation_required)
         super().__init__(**kwargs)
         self.manifest = manifest
         self.operation = operation
@@ -192,7 +198,7 @@ class S3BatchJobOperator(S3BatchTask):
         **kwargs: Any,
     ) -> None:
         check_whole_or_part(partition, manifest=manifest, operation=operation, report=report)
-        check_asked(manifest=manifest, operation=operation, limits=limits, threshold=threshold)
+        check_asked(manifest=manifest, operation=operation, limits=limits, threshold=threshold, description=description)
         check_nothing_to_wait_for(operation)
         check_sizes(rows_per_partition)
         place = None if report is None else as_report(report)
@@ -215,7 +221,7 @@ class S3BatchJobOperator(S3BatchTask):
             access = self.open_access()
             if self.partition is not None:
                 given = as_reference("partition", self.partition, "number")
-                job = self.find_job(context, access, given)
+                job = self.find_job(access, given)
                 self.give_way(access, job)
                 with self.deferred_while_paused(job), self._renewed_report(context, access, job):
                     return self.run_one(access, job, given["number"])
@@ -243,15 +249,17 @@ class S3BatchJobOperator(S3BatchTask):
     def _renew_report(self, access: S3Access, job: Job, *, gives_up: bool = False) -> None:
         from airflow_s3batch.core.report import renew
 
-        summary = self.in_s3(access, job.spec.limits, lambda s3, _: renew(job, s3, gives_up=gives_up))
+        with self.failed_report_shown(access):
+            summary = self.in_s3(access, job.spec.limits, lambda s3, _: renew(job, s3, gives_up=gives_up))
         if summary is not None:
+            self.show_report(access, summary.report_uri)
             self.log.info("The report that was there before is up to date again:")
             self.tell(summary.table().splitlines(), summary.tally)
 
     def _prepare(self, context: Context, access: S3Access) -> Job:
         if self.resumed_job_id is not None:  # that one, whatever has become of it and of its manifest meanwhile
             place = as_report(cast("CompletionReport | dict[str, Any]", self.report))
-            return self.find_job(context, access, {"job_id": self.resumed_job_id, "report": place.to_aws()})
+            return self.find_job(access, {"job_id": self.resumed_job_id, "report": place.to_aws()})
         spec = as_spec(
             self.manifest,
             self.operation,
@@ -314,4 +322,4 @@ class S3BatchReportOperator(S3BatchTask):
         """Return the job's summary."""
         with PlainFailures():
             access = self.open_access()
-            return self.complete_job(context, access, self.find_job(context, access, as_reference("job", self.job)))
+            return self.complete_job(context, access, self.find_job(access, as_reference("job", self.job)))

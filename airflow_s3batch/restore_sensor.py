@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.configuration import conf
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_s3batch.core.errors import InvalidInput, S3BatchError, printable
+from airflow_s3batch.asked import check_flags
+from airflow_s3batch.core.errors import InvalidInput, ReportError, S3BatchError, printable
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.restored import Restores, look_again
+from airflow_s3batch.core.wording import counted
 from airflow_s3batch.task import S3BatchTask
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class S3BatchRestoreSensor(S3BatchTask, BaseSensorOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
+        check_flags(plus_is_space=plus_is_space, deferrable=deferrable)
         super().__init__(poke_interval=poke_interval, **{"multiple_outputs": True, **kwargs})
         self.job = job
         self.plus_is_space = plus_is_space
@@ -70,30 +73,31 @@ class S3BatchRestoreSensor(S3BatchTask, BaseSensorOperator):
         """Wait on the worker, or look and hand over to the triggerer while S3 isn't done."""
         if not self.deferrable:
             return super().execute(context)
-        return self._go_on(context, Restores(), time.time())
+        return self._go_on(Restores(), time.time())
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """Look further after the trigger's event.
 
         Raises:
             S3BatchError: an object never will be restored, or S3 doesn't tell.
         """
         if "error" in event:
+            self.show_report(self.open_access(), self._summary()["report_uri"])
             raise S3BatchError(f"waiting for restores: {event['error']}")
-        return self._go_on(context, Restores.from_json(event["so_far"]), event["began"])
+        return self._go_on(Restores.from_json(event["so_far"]), event["began"])
 
-    def poke(self, context: Context) -> PokeReturnValue:
+    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
         """Look once.
 
         Raises:
             S3BatchError: an object never will be restored.
             InvalidInput: the report doesn't tell which objects were asked for.
         """
-        self._so_far = self._look(context, self._so_far)
+        self._so_far = self._look(self._so_far)
         return PokeReturnValue(is_done=self._so_far.ended, xcom_value=self._result(self._so_far))
 
-    def _go_on(self, context: Context, so_far: Restores, began: float) -> dict[str, Any]:
-        so_far = self._look(context, so_far)
+    def _go_on(self, so_far: Restores, began: float) -> dict[str, Any]:
+        so_far = self._look(so_far)
         if so_far.ended:
             return self._result(so_far)
         from airflow_s3batch.restore_trigger import S3BatchRestoreTrigger
@@ -107,19 +111,25 @@ class S3BatchRestoreSensor(S3BatchTask, BaseSensorOperator):
         left = max(0.0, began + self.timeout - time.time())
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=left))
 
-    def _look(self, context: Context, so_far: Restores) -> Restores:
+    def _look(self, so_far: Restores) -> Restores:
         access, summary = self.open_access(), self._summary()
         uri: str = summary["report_uri"]
-        self.show_report(context, access, uri)
 
         async def work(s3: S3, _: asyncio.Event) -> Restores:
             return await look_again(
                 uri, s3, so_far, expected=summary.get("succeeded"), plus_is_space=self.plus_is_space
             )
 
-        so_far = self.in_s3(access, Limits(), work)
-        told = (f"{so_far.restored:,}", f"{len(so_far.ongoing):,}", f"{so_far.rows:,}")
-        self.log.info("%s objects can be read, %s are being restored, after %s rows of the report", *told)
+        try:
+            so_far = self.in_s3(access, Limits(), work)
+        except ReportError:
+            raise
+        except S3BatchError:  # the report is there, and names the objects that are waited for in vain
+            self.show_report(access, uri)
+            raise
+        self.show_report(access, uri)
+        told = (counted(so_far.restored, "object"), f"{len(so_far.ongoing):,}", counted(so_far.rows, "row"))
+        self.log.info("%s can be read, %s being restored, after %s of the report", *told)
         return so_far
 
     def _summary(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.configuration import conf
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, XComArg
 
-from airflow_s3batch.asked import as_report
+from airflow_s3batch.asked import as_report, check_flags, check_text
 from airflow_s3batch.core.errors import JobFailed, S3BatchError, printable
 from airflow_s3batch.core.folder.status import JobState
 from airflow_s3batch.core.job import CompletionReport, JobStatus
@@ -55,6 +55,8 @@ class S3BatchJobSensor(S3BatchTask, BaseSensorOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
+        check_text("job_id", job_id)
+        check_flags(deferrable=deferrable)
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.job_id = job_id
         self.report: CompletionReport | dict[str, Any] = as_report(report)
@@ -87,11 +89,12 @@ class S3BatchJobSensor(S3BatchTask, BaseSensorOperator):
         """
         if "error" in event:
             raise S3BatchError(f"waiting for job {self.job_id}: {event['error']}")
-        state: dict[str, Any] = event["state"]
-        _require_success(JobState.from_aws(state))
-        return state
+        state = JobState.from_aws(event["state"])
+        self.show_report(self.open_access(), state.report_uri)
+        _require_success(state)
+        return state.to_aws()
 
-    def poke(self, context: Context) -> PokeReturnValue:
+    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
         """Look at the job once.
 
         Raises:
@@ -103,15 +106,14 @@ class S3BatchJobSensor(S3BatchTask, BaseSensorOperator):
 
         async def work(s3: S3, _: asyncio.Event) -> tuple[JobState | None, str]:
             folder = JobFolder(s3, place, str(self.job_id))
-            return await folder.read_state(), folder.report_uri
+            return await folder.read_state(), folder.uri
 
-        state, report_uri = self.in_s3(access, Limits(), work)
-        self.show_report(context, access, report_uri)
+        state, folder = self.in_s3(access, Limits(), work)
         if state is None or not state.status.ended:
-            folder = report_uri.removesuffix("manifest.json")
             stands = f"not there yet: {printable(folder)} is empty" if state is None else state.status.value
             self.log.info("Job %s is %s", self.job_id, stands)
             return PokeReturnValue(is_done=False)
+        self.show_report(access, state.report_uri)
         _require_success(state)
         return PokeReturnValue(is_done=True, xcom_value=state.to_aws())
 

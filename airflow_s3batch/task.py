@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator, XComArg
 
+from airflow_s3batch.asked import check_connection
 from airflow_s3batch.assets import announce
-from airflow_s3batch.core.errors import JobConflict, Paused, S3BatchError
+from airflow_s3batch.core.errors import JobFailed, NoSuchJob, Paused, S3BatchError
 from airflow_s3batch.core.job import CompletionReport, JobSpec
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.partition import MAX_PARTITIONS
 from airflow_s3batch.core.values import Value
 from airflow_s3batch.links import S3BatchReportLink, report_url
 from airflow_s3batch.stoppable import StoppableRun
-from airflow_s3batch.templates import render_leaves
+from airflow_s3batch.templates import refusing_none, render_leaves
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 
     import jinja2
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
     from airflow_s3batch.connected import Connection
     from airflow_s3batch.core.engine import S3, S3Access
@@ -36,7 +37,6 @@ __all__ = ["ProgressLog", "S3BatchTask"]
 
 T = TypeVar("T")
 
-_REPORT_LINK = S3BatchReportLink()
 _PROGRESS_EVERY = 10.0
 """Seconds between two lines of progress in the log."""
 _LETS_OTHERS = 900.0
@@ -47,7 +47,7 @@ class S3BatchTask(BaseOperator):
     """A task that works on a job: the connection, the rendering of values, and the way into the core and out again."""
 
     template_fields: Sequence[str] = ("aws_conn_id", "region_name")
-    operator_extra_links = (_REPORT_LINK,)
+    operator_extra_links: Collection[BaseOperatorLink] = (S3BatchReportLink(),)
     ui_color = "#e8f3e8"
 
     def __init__(
@@ -58,6 +58,7 @@ class S3BatchTask(BaseOperator):
         verify: bool | str | None = None,
         **kwargs: Any,
     ) -> None:
+        check_connection(aws_conn_id=aws_conn_id, region_name=region_name, verify=verify)
         super().__init__(**kwargs)
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
@@ -85,7 +86,8 @@ class S3BatchTask(BaseOperator):
         """Render as Airflow does, and a value as its JSON; the job that is built of it checks what was a template."""
         render = super().render_template
         if isinstance(content, Value):
-            return render_leaves(content.to_aws(), lambda text: render(text, context, jinja_env))
+            strict = refusing_none(jinja_env or self.get_template_env())
+            return render_leaves(content.to_aws(), lambda text: render(text, context, strict))
         return render(content, context, jinja_env, seen_oids)
 
     def on_kill(self) -> None:
@@ -124,10 +126,19 @@ class S3BatchTask(BaseOperator):
             running.stop()
         return running.result()
 
-    def show_report(self, context: Context, access: S3Access, report_uri: str) -> None:
-        """Let the task's button lead to the report from now on."""
-        self.report_link = report_url(report_uri, region=access.region, endpoint_url=access.endpoint_url)
-        context["ti"].xcom_push(_REPORT_LINK.xcom_key, self.report_link)
+    def show_report(self, access: S3Access, report_uri: str | None) -> None:
+        """Let the task's button lead to the report; None if there is none."""
+        if report_uri is not None:
+            self.report_link = report_url(report_uri, region=access.region, endpoint_url=access.endpoint_url)
+
+    @contextlib.contextmanager
+    def failed_report_shown(self, access: S3Access) -> Iterator[None]:
+        """Let the button lead to the report of what ran, if the job fails in here with one."""
+        try:
+            yield
+        except JobFailed as failed:
+            self.show_report(access, failed.report_uri)
+            raise
 
     def prepare_job(
         self,
@@ -157,9 +168,7 @@ class S3BatchTask(BaseOperator):
             )
             return job, JobFolder.of(s3, job).report_uri
 
-        job, report_uri = self.in_s3(access, spec.limits, work)
-        self.show_report(context, access, report_uri)
-        return job, report_uri
+        return self.in_s3(access, spec.limits, work)
 
     def take_up_job(
         self, context: Context, access: S3Access, job_id: str, report: CompletionReport, **changes: Any
@@ -168,13 +177,13 @@ class S3BatchTask(BaseOperator):
         from airflow_s3batch.core.folder.store import JobFolder
         from airflow_s3batch.core.prepare import take_up
 
+        owner, reopens = _owner(context), self._is_first_try(context)
+
         async def work(s3: S3, _: asyncio.Event) -> tuple[Job, str]:
-            job = await take_up(job_id, report, s3, **changes)
+            job = await take_up(job_id, report, s3, owner=owner, reopens=reopens, **changes)
             return job, JobFolder.of(s3, job).report_uri
 
-        job, report_uri = self.in_s3(access, changes.get("limits") or Limits(), work)
-        self.show_report(context, access, report_uri)
-        return job, report_uri
+        return self.in_s3(access, changes.get("limits") or Limits(), work)
 
     def estimate_job(self, access: S3Access, job: Job, prices: dict[str, float]) -> Estimate:
         """Tell what the job would do, with the estimate in the log: at Amazon's prices if that is where it runs."""
@@ -187,24 +196,19 @@ class S3BatchTask(BaseOperator):
             self.log.info("%s", line)
         return told
 
-    def find_job(self, context: Context, access: S3Access, reference: dict[str, Any]) -> Job:
+    def find_job(self, access: S3Access, reference: dict[str, Any]) -> Job:
         """The prepared job that a partition, or prepare's XCom ``job``, refers to.
 
         Raises:
-            JobConflict: there is none.
+            NoSuchJob: there is none.
         """
         from airflow_s3batch.core.folder.store import JobFolder
 
         job_id, place = reference["job_id"], CompletionReport.from_aws(reference["report"]).place
 
-        async def work(s3: S3, _: asyncio.Event) -> tuple[Job | None, str]:
-            folder = JobFolder(s3, place, job_id)
-            return await folder.read_job(), folder.report_uri
-
-        job, report_uri = self.in_s3(access, Limits(), work)
+        job = self.in_s3(access, Limits(), lambda s3, _: JobFolder(s3, place, job_id).read_job())
         if job is None:
-            raise JobConflict(f"job {job_id} isn't prepared: it has no job.json in {place.uri}; run prepare again")
-        self.show_report(context, access, report_uri)
+            raise NoSuchJob(f"job {job_id} isn't prepared: it has no job.json in {place.uri}; run prepare again")
         return job
 
     def run_one(self, access: S3Access, job: Job, number: int) -> dict[str, Any]:
@@ -273,11 +277,6 @@ class S3BatchTask(BaseOperator):
         )
         self.defer(trigger=trigger, method_name="execute_in_turn")
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the task was deferred, with the button as it was."""
-        self.report_link = _REPORT_LINK.stored(context["ti"])
-        return super().resume_execution(next_method, next_kwargs, context)
-
     def execute_in_turn(self, context: Context, event: dict[str, Any]) -> Any:
         """Go on after the trigger's event."""
         self.log.info("It is this job's turn: the other is %s", event.get("error") or event["state"].get("Status"))
@@ -304,7 +303,9 @@ class S3BatchTask(BaseOperator):
         """Complete the report, with its summary in the log and in the asset events; return the summary."""
         from airflow_s3batch.core.report import complete
 
-        summary = self.in_s3(access, job.spec.limits, lambda s3, _: complete(job, s3))
+        with self.failed_report_shown(access):
+            summary = self.in_s3(access, job.spec.limits, lambda s3, _: complete(job, s3))
+        self.show_report(access, summary.report_uri)
         self.tell(summary.table().splitlines(), summary.tally)
         told = summary.to_json()
         announce(context, self.outlets, job.spec.report.place.uri, told)

@@ -21,6 +21,7 @@ from airflow_s3batch.core.location import S3Location
 from airflow_s3batch.core.operations.base import with_version
 from airflow_s3batch.core.reported import find_report
 from airflow_s3batch.core.rows import Outcome
+from airflow_s3batch.core.wording import counted
 
 __all__ = ["Archived", "Restores", "look_again", "still_ongoing"]
 
@@ -161,7 +162,9 @@ async def _standing(one: Archived, s3: S3Calls) -> bool | str:
 def _never(lost: Sequence[tuple[Archived, str]]) -> S3BatchError:
     shown = "; ".join(f"{printable(one.uri)}: {why}" for one, why in lost[:_EXAMPLES])
     more = "; …" if len(lost) > _EXAMPLES else ""
-    return S3BatchError(f"{len(lost)} objects will not be restored by waiting: {shown}{more}; ask for them again")
+    return S3BatchError(
+        f"{counted(len(lost), 'object')} will not be restored by waiting: {shown}{more}; ask for them again"
+    )
 
 
 def _archived(outcome: Outcome) -> Archived:

@@ -77,8 +77,8 @@ async def wind_up(job: Job, folder: JobFolder, end: JobStatus, now: Callable[[],
     else:
         log.info("No object was touched; there is no report")
     if end is JobStatus.CANCELLED:
-        return JobCancelled(job.job_id, state.reason)
-    return JobFailed(job.job_id, state.failures)
+        return JobCancelled(job.job_id, state.reason, report_uri=state.report_uri)
+    return JobFailed(job.job_id, state.failures, report_uri=state.report_uri)
 
 
 def end_of(state: JobState) -> JobStatus | None:

@@ -13,6 +13,8 @@ from airflow.sdk import DAG, Asset, AssetAlias, XComArg, task
 from airflow_s3batch import (
     CompletionReport,
     CsvManifest,
+    FailureThreshold,
+    PutObjectLegalHold,
     PutObjectTagging,
     S3BatchJobOperator,
     S3BatchJobSensor,
@@ -72,7 +74,7 @@ def test_whole_job_is_mapped_over_the_manifests_that_a_task_finds(lake: Lake, ru
 
 def test_job_tags_the_objects_and_reports_those_it_could_not(lake: Lake, run_dag: Run) -> None:
     lake.manifest("manifests/2026-01-31.csv", objects=7, missing=2)
-    with DAG("tag_cold_objects", schedule=None, default_args=DEFAULTS) as dag:
+    with DAG("tags_and_reports", schedule=None, default_args=DEFAULTS) as dag:
         job = s3_batch_job(
             group_id="tag_cold",
             manifest=CsvManifest(f"{lake.uri}/manifests/{{{{ ds }}}}.csv"),
@@ -103,7 +105,7 @@ def test_job_tags_the_objects_and_reports_those_it_could_not(lake: Lake, run_dag
     assert len(rows) == 9
 
 
-def test_tasks_show_the_rendered_job_and_lead_to_the_report(lake: Lake, s3_url: str, run_dag: Run) -> None:
+def test_tasks_show_the_rendered_job_and_report_leads_to_the_report(lake: Lake, s3_url: str, run_dag: Run) -> None:
     lake.manifest("2026-01-31.csv", objects=1)
     with DAG("rendered", schedule=None, default_args=DEFAULTS) as dag:
         s3_batch_job(
@@ -121,8 +123,46 @@ def test_tasks_show_the_rendered_job_and_lead_to_the_report(lake: Lake, s3_url: 
     assert shown["report"]["Bucket"] == f"{lake.uri}/2026-01-31"
     assert lake.tags("data/0") == {"day": "20260131"}
     report = run.xcom("job.report")["report_uri"].removeprefix("s3://")
-    for name in ("job.prepare", "job.run", "job.report"):
-        assert run.xcom(name, "_link_S3BatchReportLink") == f"{s3_url}/{report}"
+    assert run.xcom("job.report", "_link_S3BatchReportLink") == f"{s3_url}/{report}"
+
+
+def test_no_task_leads_to_a_report_before_it_is_there(lake: Lake, s3_url: str, run_dag: Run) -> None:
+    lake.manifest("m.csv", objects=2, missing=1)
+    with DAG("links", schedule=None, default_args=DEFAULTS) as dag:
+        job = s3_batch_job(
+            group_id="job", manifest=CsvManifest(f"{lake.uri}/m.csv"), operation=COLD, report=f"{lake.uri}/reports"
+        )
+        again = S3BatchJobOperator.partial(task_id="again").expand(partition=XComArg(dag.get_task("job.prepare")))
+        job >> again
+
+    run = run_dag(dag)
+
+    link = "_link_S3BatchReportLink"
+    report = run.xcom("job.report")["report_uri"].removeprefix("s3://")
+    assert run.state == "success"
+    assert (("job.prepare", link) in run.xcoms, run.xcom("job.run", link)) == (False, "")
+    # A partition that is run once more brings the report up to date.
+    assert [run.xcom(name, link) for name in ("job.report", "again")] == [f"{s3_url}/{report}"] * 2
+
+
+def test_task_of_a_job_that_has_failed_leads_to_the_report_of_what_ran(lake: Lake, s3_url: str, run_dag: Run) -> None:
+    uri = lake.manifest("m.csv", objects=1, missing=2)
+    with DAG("failed_links", schedule=None, default_args=DEFAULTS) as dag:
+        for name, operation in (("run", COLD), ("refused", PutObjectLegalHold("ON"))):
+            S3BatchJobOperator(
+                task_id=name,
+                manifest=CsvManifest(uri),
+                operation=operation,
+                report=f"{lake.uri}/reports",
+                threshold=FailureThreshold(percent=50, minimum=1),
+            )
+
+    run = run_dag(dag)
+
+    link = "_link_S3BatchReportLink"
+    (report,) = [key for key in lake.keys("reports/") if key.endswith("manifest.json")]
+    assert [run.tasks[name] for name in ("run", "refused")] == [["failed"], ["failed"]]
+    assert (run.xcom("run", link), run.xcom("refused", link)) == (f"{s3_url}/{lake.bucket}/{report}", "")
 
 
 def test_native_rendering_gives_the_same_job(lake: Lake, run_dag: Run) -> None:
@@ -339,7 +379,8 @@ def test_secret_reaches_no_log_no_xcom_no_view_and_no_folder(
 def test_deferred_sensor_goes_on_when_the_job_has_ended(lake: Lake, run_dag: Run) -> None:
     job_id = "0b8a2d6e-0000-4000-8000-000000000002"
     state = JobState(job_id=job_id, status=JobStatus.ACTIVE, created="2026-01-31T00:00:00.000Z")
-    ended = state.moved(JobStatus.COMPLETING, at=DAY).moved(JobStatus.COMPLETE, at=DAY)
+    report_uri = f"{lake.uri}/reports/job-{job_id}/manifest.json"
+    ended = state.moved(JobStatus.COMPLETING, at=DAY).moved(JobStatus.COMPLETE, at=DAY).reported(report_uri)
     status = f"reports/job-{job_id}/status.json"
     lake.put(status, json.dumps(state.to_aws()))
     with DAG("defers", schedule=None, default_args=DEFAULTS) as dag:

@@ -19,7 +19,7 @@ DEFAULTS = {"retries": 0}
 
 
 def deletion(lake: Lake) -> DAG:
-    with DAG("delete_expired_logs", schedule=None, default_args=DEFAULTS) as dag:
+    with DAG("deletes", schedule=None, default_args=DEFAULTS) as dag:
         s3_batch_job(
             group_id="delete",
             manifest=CsvManifest(f"{lake.uri}/manifests/{{{{ ds }}}}.csv"),
@@ -33,7 +33,7 @@ def deletion(lake: Lake) -> DAG:
 def test_what_a_job_deletes_another_brings_back(lake: Lake, run_dag: Run) -> None:
     lake.s3.put_bucket_versioning(Bucket=lake.bucket, VersioningConfiguration={"Status": "Enabled"})
     lake.manifest("manifests/2026-01-31.csv", objects=12, missing=1)
-    with DAG("bring_back_logs", schedule=None, default_args=DEFAULTS) as undeletion:
+    with DAG("brings_back", schedule=None, default_args=DEFAULTS) as undeletion:
         S3BatchJobOperator(
             task_id="undelete",
             manifest=CsvManifest(f"{lake.uri}/manifests/{{{{ ds }}}}.csv"),

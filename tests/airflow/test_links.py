@@ -38,7 +38,7 @@ def test_awkward_prefix_is_quoted() -> None:
     assert report_url(report, region="us-east-1", endpoint_url=None).endswith("prefix=a+b%26c/job-1/")
 
 
-def test_task_that_came_to_no_report_has_no_link_and_asks_nobody() -> None:
+def test_task_that_came_to_no_report_has_no_link() -> None:
     task = S3BatchReportOperator(
         task_id="report", job={"job_id": "1", "report": CompletionReport("s3://lake").to_aws()}
     )

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import DAG, AssetAlias
+from airflow.sdk import DAG, AssetAlias, task
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_s3batch import (
     CompletionReport,
+    CopyObject,
     CsvManifest,
+    FilteredManifest,
     InvokeLambda,
     Limits,
+    ListObjects,
     PutObjectTagging,
     S3BatchJobOperator,
     S3BatchPrepareOperator,
@@ -78,6 +82,27 @@ def test_names_that_are_the_same_once_rendered_are_refused() -> None:
         render(prepare, ds="2026-01-31", params={"name": "day"})
 
 
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("template", ["{{ ti.none }}/", "{{ ti.none }}", "a{{ none }}b", "{% set x = none %}{{ x }}"])
+def test_template_that_comes_to_none_is_no_text(*, native: bool, template: str) -> None:
+    copy = CopyObject("lake", target_prefix=template)
+    with DAG("dag", schedule=None, render_template_as_native_obj=native):
+        prepare: Any = S3BatchPrepareOperator(task_id="prepare", **{**WHOLE, "operation": copy})
+
+    with pytest.raises(InvalidInput, match=re.escape(repr(template)) + " comes to None: .*; .* what to write instead"):
+        render(prepare, ds="2026-01-31", params={"tier": "12"}, ti={"none": None})
+
+
+def test_template_may_say_what_is_written_instead_of_none() -> None:
+    copy = CopyObject("lake", target_prefix="{{ ti.none or 'all' }}/{% if ti.none %}x{% endif %}")
+    with DAG("dag", schedule=None):
+        prepare: Any = S3BatchPrepareOperator(task_id="prepare", **{**WHOLE, "operation": copy})
+
+    render(prepare, ds="2026-01-31", params={"tier": "12"}, ti={"none": None})
+
+    assert prepare.operation["S3PutObjectCopy"]["TargetKeyPrefix"] == "all/"
+
+
 def test_connection_and_region_are_templates() -> None:
     with DAG("dag", schedule=None):
         report = S3BatchReportOperator(task_id="r", job={}, aws_conn_id="{{ c }}", region_name="{{ r }}")
@@ -116,6 +141,12 @@ def test_half_a_job_is_an_error_when_the_file_is_parsed(arguments: dict[str, Any
         ({"operation": "tag"}, r"operation='tag' is no Operation, but of type str; write PutObjectTagging\("),
         ({"limits": {"in_flight": 4}}, r"limits={'in_flight': 4} is no Limits, .* write Limits\(in_flight=…"),
         ({"threshold": 5}, r"threshold=5 is no FailureThreshold, .* write FailureThreshold\(percent=…, minimum=…\)"),
+        ({"description": None}, "description=None is no text, but of type NoneType; write description='…'"),
+        ({"description": "x" * 257}, "description='xxx.* has 257 characters; at most 256"),
+        ({"aws_conn_id": 5}, "aws_conn_id=5 is no text, but of type int; write aws_conn_id='…'"),
+        ({"region_name": ["eu-west-1"]}, r"region_name=\['eu-west-1'\] is no text, but of type list"),
+        ({"verify": 1}, "verify=1 is neither True, False nor a file of CA certificates; it isn't templated"),
+        ({"verify": "{{ var.value.ca }}"}, "verify='{{ var.value.ca }}' is neither True, False nor a file"),
     ],
 )
 def test_what_is_of_another_kind_is_an_error_when_the_file_is_parsed(
@@ -123,6 +154,39 @@ def test_what_is_of_another_kind_is_an_error_when_the_file_is_parsed(
 ) -> None:
     with pytest.raises(InvalidInput, match=told):
         operator(task_id="run", **{**WHOLE, **slip})
+
+
+@pytest.mark.parametrize("given", ["yes", "{{ params.ask }}", 1, None])
+def test_whether_a_job_waits_is_said_when_the_file_is_parsed(given: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"confirmation_required=.* is neither True nor False; it isn't templated"):
+        S3BatchPrepareOperator(task_id="prepare", confirmation_required=given, **WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("slip", "told"),
+    [
+        ({"job_id": 4711}, "job_id=4711 is no text, but of type int; write job_id='…'"),
+        ({"job_id": "4711-abc", "prices": "PUT"}, "prices='PUT' is no dictionary"),
+    ],
+)
+def test_job_that_was_prepared_before_is_named_by_a_text(slip: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        S3BatchPrepareOperator(task_id="prepare", report="s3://lake/reports", **slip)
+
+
+def test_texts_may_be_what_other_tasks_return() -> None:
+    with DAG("dag", schedule=None) as dag:
+
+        @task
+        def choose() -> str:
+            return ""
+
+        chosen: Any = choose()
+        S3BatchPrepareOperator(
+            task_id="prepare", description=chosen, aws_conn_id=chosen, region_name=chosen, verify="/ca.pem", **WHOLE
+        )
+
+    assert dag.task_dict["prepare"].upstream_task_ids == {"choose"}
 
 
 @pytest.mark.parametrize("name", ["manifest", "operation"])
@@ -218,6 +282,23 @@ def test_manifest_with_a_wrong_row_fails_the_task_without_a_retry(lake: Lake, co
         whole(lake, f"{lake.uri}/m.csv").execute(context)
 
 
+def test_filter_that_keeps_no_row_fails_the_task_without_a_retry(lake: Lake, context: Any) -> None:
+    lake.put("m.csv", f"bucket,key\n{lake.bucket},a\n")
+    job = whole(lake, f"{lake.uri}/m.csv")
+    job.manifest = FilteredManifest(CsvManifest(f"{lake.uri}/m.csv", header=True), where="key = 'b'")
+
+    with pytest.raises(AirflowFailException, match=r"m\.csv, where=.*key = 'b'.*: none of 1 row is wanted; a job"):
+        job.execute(context)
+
+
+def test_listing_that_finds_nothing_yet_is_left_to_airflows_retries(lake: Lake, context: Any) -> None:
+    job = whole(lake, f"{lake.uri}/m.csv")
+    job.manifest = ListObjects(lake.bucket, prefixes="raw/")
+
+    with pytest.raises(ManifestError, match="prefixes='raw/': there are no objects; a job needs at least one"):
+        job.execute(context)
+
+
 def test_manifest_that_is_not_there_yet_is_left_to_airflows_retries(lake: Lake, context: Any) -> None:
     with pytest.raises(ManifestError, match=r"m\.csv: the manifest doesn't exist"):
         whole(lake, f"{lake.uri}/m.csv").execute(context)
@@ -293,10 +374,43 @@ def test_partition_that_is_cleared_alone_brings_the_report_up_to_date(lake: Lake
     assert [result["TaskExecutionStatus"] for result in report["Results"]] == ["succeeded"] * len(report["Results"])
 
 
-def test_partition_of_an_unknown_job_is_an_error(lake: Lake, context: Any) -> None:
+def test_job_by_its_id_is_cleared_as_a_whole_in_the_dag_run_that_ran_it_and_in_no_other(
+    lake: Lake, context: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    report = f"{lake.uri}/reports"
+    manifest = CsvManifest(lake.manifest("m.csv", objects=3))
+    rehearsal = S3BatchPrepareOperator(
+        task_id="rehearse", manifest=manifest, operation=COLD, report=report, confirmation_required=True
+    )
+    job_id = rehearsal.execute(context)[0]["job_id"]
+    prepare = S3BatchPrepareOperator(task_id="prepare", job_id=job_id, report=report)
+
+    def perform() -> Any:
+        for partition in prepare.execute(context):
+            S3BatchJobOperator(task_id="run", partition=partition).execute(context)
+        return S3BatchReportOperator(task_id="report", job=partition).execute(context)
+
+    context["ti"].run_id = "performance"
+    first, cleared = perform(), perform()
+    context["ti"].run_id = "another"
+
+    assert (first["status"], cleared["status"], cleared["succeeded"]) == ("Complete", "Complete", 3)
+    assert "is Complete already: 3 of its 3 objects have succeeded, and aren't done again" in caplog.text
+    with pytest.raises(AirflowFailException, match="is Complete, and doesn't run again by its id"):
+        prepare.execute(context)
+
+
+def test_unknown_job_by_its_id_fails_without_a_retry(lake: Lake, context: Any) -> None:
+    prepare = S3BatchPrepareOperator(task_id="prepare", job_id="d3f46bf0-nobodys", report=f"{lake.uri}/reports")
+
+    with pytest.raises(AirflowFailException, match=f"there is none in {lake.uri}/reports; see that report="):
+        prepare.execute(context)
+
+
+def test_partition_of_an_unknown_job_fails_without_a_retry(lake: Lake, context: Any) -> None:
     partition = {"job_id": "nobodys", "report": CompletionReport(f"{lake.uri}/reports").to_aws(), "number": 0}
 
-    with pytest.raises(JobConflict, match="nobodys isn't prepared"):
+    with pytest.raises(AirflowFailException, match="nobodys isn't prepared"):
         S3BatchJobOperator(task_id="run", partition=partition).execute(context)
 
 

@@ -86,16 +86,9 @@ def slow(connect: Callable[..., None]) -> Iterator[Slow]:
         yield script
 
 
-class TaskInstance:
-    """As much of Airflow's as a sensor asks for."""
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        """Take the link."""
-
-
 @pytest.fixture
 def context() -> Context:
-    return {"ti": TaskInstance()}  # type: ignore[typeddict-item]
+    return {}
 
 
 def sensor(job: Any = REPORT, **options: Any) -> S3BatchRestoreSensor:
@@ -143,9 +136,28 @@ def test_every_leg_of_the_waiting_counts_for_the_timeout(slow: Slow, context: Co
     assert deferred.value.timeout.total_seconds() == 0
 
 
-def test_sensor_fails_when_the_trigger_does(context: Context) -> None:
+def test_sensor_fails_when_the_trigger_does_and_leads_to_the_report(slow: Slow, context: Context) -> None:
+    waiting = sensor()
+
     with pytest.raises(S3BatchError, match="waiting for restores: it isn't there any more"):
-        sensor().execute_complete(context, {"error": "it isn't there any more"})
+        waiting.execute_complete(context, {"error": "it isn't there any more"})
+    assert waiting.report_link.endswith("/lake/reports/job-1/manifest.json")
+
+
+@pytest.mark.parametrize(("job", "leads"), [(REPORT, True), ("s3://lake/reports/job-2/manifest.json", False)])
+def test_sensor_leads_to_a_report_that_it_has_read(slow: Slow, context: Context, job: str, *, leads: bool) -> None:
+    slow.lost = True
+    waiting = sensor(job)
+
+    with pytest.raises(S3BatchError):
+        waiting.poke(context)
+    assert bool(waiting.report_link) is leads
+
+
+@pytest.mark.parametrize("name", ["deferrable", "plus_is_space"])
+def test_template_is_neither_true_nor_false(name: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{name}='{{{{ params.it }}}}' is neither True nor False"):
+        sensor(**{name: "{{ params.it }}"})
 
 
 @pytest.mark.parametrize("job", [{"job_id": "1"}, None, 7])

@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_s3batch import CompletionReport, S3BatchJobSensor, S3BatchJobTrigger
-from airflow_s3batch.core.errors import JobFailed, S3BatchError
+from airflow_s3batch.core.errors import InvalidInput, JobFailed, S3BatchError
 from airflow_s3batch.core.folder.status import FailureReason, JobState
 from airflow_s3batch.core.job import JobStatus
 
@@ -33,16 +33,9 @@ def write(lake: Lake, written: JobState) -> None:
     lake.put(f"reports/job-{JOB}/status.json", json.dumps(written.to_aws()))
 
 
-class TaskInstance:
-    """As much of Airflow's as a sensor asks for."""
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        """Take the link."""
-
-
 @pytest.fixture
 def context() -> Context:
-    return {"ti": TaskInstance()}  # type: ignore[typeddict-item]
+    return {}
 
 
 @pytest.fixture
@@ -57,6 +50,20 @@ def trigger(lake: Lake) -> S3BatchJobTrigger:
     return S3BatchJobTrigger(job_id=JOB, report=report, poke_interval=0.05)
 
 
+@pytest.mark.parametrize(
+    ("slip", "told"),
+    [
+        ({"job_id": None}, "job_id=None is no text, but of type NoneType; write job_id='…'"),
+        ({"deferrable": "yes"}, "deferrable='yes' is neither True nor False; it isn't templated"),
+    ],
+)
+def test_sensor_that_could_only_wait_in_vain_is_an_error_when_the_file_is_parsed(
+    slip: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        S3BatchJobSensor(**{"task_id": "wait", "job_id": JOB, "report": "s3://lake/reports", **slip})
+
+
 @pytest.mark.parametrize("status", [None, *(status for status in JobStatus if not status.ended)])
 def test_sensor_waits_until_the_job_has_ended(
     sensor: S3BatchJobSensor, lake: Lake, context: Context, status: JobStatus | None
@@ -65,6 +72,7 @@ def test_sensor_waits_until_the_job_has_ended(
         write(lake, state(status))
 
     assert not sensor.poke(context)
+    assert sensor.report_link == ""
 
 
 def test_sensor_says_where_there_is_no_job_yet(
@@ -79,11 +87,12 @@ def test_sensor_says_where_there_is_no_job_yet(
 def test_sensor_returns_the_state_of_a_complete_job(
     sensor: S3BatchJobSensor, lake: Lake, context: Context, s3_url: str
 ) -> None:
-    complete = state(JobStatus.COMPLETE, total=3, succeeded=2, failed=1)
+    report = f"reports/job-{JOB}/manifest.json"
+    complete = state(JobStatus.COMPLETE, total=3, succeeded=2, failed=1).reported(f"{lake.uri}/{report}")
     write(lake, complete)
 
     assert sensor.execute(context) == complete.to_aws()
-    assert sensor.report_link == f"{s3_url}/{lake.bucket}/reports/job-{JOB}/manifest.json"
+    assert sensor.report_link == f"{s3_url}/{lake.bucket}/{report}"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +115,20 @@ def test_sensor_fails_with_the_reasons_of_the_job(
         sensor.poke(context)
     with pytest.raises(JobFailed, match=told):
         sensor.execute_complete(context, {"state": ended.to_aws()})
+
+
+@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELLED])
+def test_sensor_that_fails_leads_to_the_report_of_what_ran_if_there_is_one(
+    sensor: S3BatchJobSensor, context: Context, s3_url: str, lake: Lake, status: JobStatus
+) -> None:
+    untouched = state(status)
+    with pytest.raises(JobFailed):
+        sensor.execute_complete(context, {"state": untouched.to_aws()})
+    before = sensor.report_link
+    with pytest.raises(JobFailed):
+        sensor.execute_complete(context, {"state": untouched.reported(f"{lake.uri}/r/manifest.json").to_aws()})
+
+    assert (before, sensor.report_link) == ("", f"{s3_url}/{lake.bucket}/r/manifest.json")
 
 
 def test_sensor_fails_when_the_trigger_could_not_look(sensor: S3BatchJobSensor, context: Context) -> None:

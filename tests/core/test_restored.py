@@ -158,7 +158,7 @@ def test_object_that_never_will_be_restored_is_an_error(head: dict[str, Any], wh
     s3 = Glacier(2)
     s3.heads["1"] = head
 
-    with pytest.raises(S3BatchError, match=rf"1 objects will not .* s3://lake/1: .*{why}.*; ask for them again"):
+    with pytest.raises(S3BatchError, match=rf"1 object will not .* s3://lake/1: .*{why}.*; ask for them again"):
         look(s3)
 
 
