@@ -57,6 +57,8 @@ class Lake:
             yield key, "STANDARD"
         for key in self._audited():
             yield key, "STANDARD"
+        for key in self._raw():
+            yield key, "STANDARD"
         for key in self._archived():
             yield key, "GLACIER"
 
@@ -77,6 +79,7 @@ class Lake:
             ],
             "public.csv": events[500:800],
             "audited.csv": [Row(BUCKET, key) for key in self._audited()],
+            "migration.csv": [Row(BUCKET, key) for key in self._raw()],
             "expired.csv": [Row(LOGS, key) for key in self.logs() if key.startswith("2025/01/")],
         }
 
@@ -101,6 +104,10 @@ class Lake:
     def _audited(self) -> Iterator[str]:
         for number in range(25):
             yield f"accounts/audited/{number:02d}.csv"
+
+    def _raw(self) -> Iterator[str]:
+        for number in range(40):
+            yield f"raw/2026/{1 + number % 12:02d}/part {number:02d}.json"
 
     def _archived(self) -> Iterator[str]:
         for number in range(60):

@@ -3,87 +3,36 @@
 from __future__ import annotations
 
 import json
-import threading
-from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import DAG, TaskInstanceState, TriggerRule, task
+from airflow.sdk import DAG, TriggerRule, task
 
 from airflow_s3batch import (
     Confirm,
     CsvManifest,
+    DeleteObjects,
     PutObjectTagging,
     S3BatchConfirmOperator,
     S3BatchHook,
     S3BatchPrepareOperator,
     s3_batch_job,
 )
+from airflow_s3batch.core.errors import InvalidInput
 from airflow_s3batch.failures import AirflowFailException
+from tests.airflow.person import answering, from_airflow_3_3
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from airflow_s3batch.core.operations import Operation
     from tests.airflow.conftest import DagRun, Lake
 
     Run = Callable[..., DagRun]
 
-from_airflow_3_3 = pytest.mark.skipif(
-    not hasattr(TaskInstanceState, "AWAITING_INPUT"), reason="dag.test() can't wait for a person before Airflow 3.3"
-)
 COLD = PutObjectTagging({"tier": "cold"})
 DEFAULTS = {"retries": 0}
-
-
-class Person(threading.Thread):
-    """Waits until a DAG asks, takes down what it says, and gives an answer, as Airflow's API does."""
-
-    def __init__(self, dag_id: str, choice: str) -> None:
-        super().__init__(daemon=True)
-        self.dag_id = dag_id
-        self.choice = choice
-        self.subject = ""
-        self.body = ""
-        self.done = threading.Event()
-
-    def run(self) -> None:
-        # More than once: dag.test() itself may write the state that it saw last over what the answer has made of it.
-        while not self.done.wait(0.5):
-            self._answer()
-
-    def _answer(self) -> None:
-        from airflow.models.hitl import HITLDetail
-        from airflow.models.taskinstance import TaskInstance
-        from airflow.models.trigger import handle_event_submit
-        from airflow.triggers.base import TriggerEvent
-        from airflow.utils.session import create_session
-        from sqlalchemy import select
-
-        with create_session() as session:
-            of_dag = select(HITLDetail).join(TaskInstance, TaskInstance.id == HITLDetail.ti_id)
-            asked: Any = session.scalar(of_dag.where(TaskInstance.dag_id == self.dag_id))
-            waiting = asked and session.get(TaskInstance, asked.ti_id)
-            if waiting is None or waiting.state != TaskInstanceState.AWAITING_INPUT:
-                return
-            self.subject, self.body = asked.subject, asked.body
-            asked.chosen_options = [self.choice]
-            asked.params_input = {}
-            asked.responded_at = datetime.now(timezone.utc)
-            asked.responded_by = {"id": "ada", "name": "ada"}
-            event = TriggerEvent(asked.as_resume_event_payload())
-            handle_event_submit(event, task_instance=waiting, session=session)
-
-
-@contextmanager
-def answering(dag_id: str, choice: str) -> Iterator[Person]:
-    person = Person(dag_id, choice)
-    person.start()
-    try:
-        yield person
-    finally:
-        person.done.set()
-        person.join(10)
 
 
 def status(lake: Lake) -> dict[str, Any]:
@@ -92,13 +41,13 @@ def status(lake: Lake) -> dict[str, Any]:
     return told
 
 
-def asking(lake: Lake, name: str, **options: Any) -> DAG:
-    lake.manifest("m.csv", objects=3)
+def asking(lake: Lake, name: str, *, objects: int = 3, operation: Operation = COLD, **options: Any) -> DAG:
+    lake.manifest("m.csv", objects=objects)
     with DAG(name, schedule=None, default_args=DEFAULTS) as dag:
         job = s3_batch_job(
             group_id="tag",
             manifest=CsvManifest(f"{lake.uri}/m.csv"),
-            operation=COLD,
+            operation=operation,
             report=f"{lake.uri}/reports",
             confirm=True,
             **options,
@@ -129,10 +78,11 @@ def test_approved_job_runs_after_the_person_saw_what_it_would_do(lake: Lake, run
 
 @from_airflow_3_3
 def test_refused_job_is_cancelled_and_nothing_takes_it_for_done(lake: Lake, run_dag: Run) -> None:
-    with answering("refused", "Reject"):
-        run = run_dag(asking(lake, "refused"))
+    with answering("refused", "Reject") as person:
+        run = run_dag(asking(lake, "refused", objects=1))
 
     assert run.state == "failed"
+    assert person.subject == "S3PutObjectTagging on 1 object?"
     states = {name: run.tasks[name] for name in ("tag.confirm", "tag.run", "tag.report", "use")}
     assert states == {
         "tag.confirm": ["failed"],
@@ -142,7 +92,16 @@ def test_refused_job_is_cancelled_and_nothing_takes_it_for_done(lake: Lake, run_
     }
     told = status(lake)
     assert (told["Status"], told["StatusUpdateReason"]) == ("Cancelled", "Refused by ada")
-    assert all(lake.tags(f"data/{number}") == {} for number in range(3))
+    assert lake.tags("data/0") == {}
+
+
+@from_airflow_3_3
+def test_person_is_told_that_what_is_deleted_is_gone_for_good(lake: Lake, run_dag: Run) -> None:
+    with answering("deleting", "Reject") as person:
+        run_dag(asking(lake, "deleting", operation=DeleteObjects()))
+
+    assert f"\n| versioning | ` {lake.bucket} keeps no versions: the objects are gone for good ` |\n" in person.body
+    assert len(lake.keys("data/")) == 3
 
 
 # One leg of the task alone
@@ -166,11 +125,11 @@ def context() -> Any:
     return {"ti": TaskInstance()}
 
 
-def prepared(lake: Lake, context: Any, **options: Any) -> S3BatchConfirmOperator:
+def prepared(lake: Lake, context: Any, operation: Operation = COLD, **options: Any) -> S3BatchConfirmOperator:
     prepare = S3BatchPrepareOperator(
         task_id="prepare",
         manifest=CsvManifest(lake.manifest("m.csv", objects=3)),
-        operation=COLD,
+        operation=operation,
         report=f"{lake.uri}/reports",
         confirmation_required=True,
     )
@@ -195,6 +154,15 @@ def test_prepare_leaves_the_job_suspended_with_its_estimate(lake: Lake, context:
     assert told["job_id"] == context["ti"].xcoms["job"]["job_id"]
     assert told["dollars"] is None  # the store isn't Amazon's
     assert (status(lake)["Status"], status(lake)["SuspendedCause"]) == ("Suspended", "AwaitingConfirmation")
+
+
+def test_estimate_says_of_a_bucket_that_keeps_versions_that_the_objects_come_back(lake: Lake, context: Any) -> None:
+    lake.s3.put_bucket_versioning(Bucket=lake.bucket, VersioningConfiguration={"Status": "Enabled"})
+
+    prepared(lake, context, DeleteObjects())
+
+    told = context["ti"].xcoms["estimate"]["versioning"]
+    assert told == f"{lake.bucket} keeps versions: the objects get delete markers, and UndeleteObject brings them back"
 
 
 def test_job_that_was_confirmed_is_not_asked_about_again(lake: Lake, context: Any) -> None:
@@ -263,6 +231,14 @@ def test_waits_thirty_days_as_aws_does_for_anybody_unless_told_otherwise() -> No
     assert (usual.timeout, usual.assigned_users) == (timedelta(days=30), None)
     assert told.timeout == timedelta(minutes=5)
     assert told.assigned_users == [{"id": "ada", "name": "ada"}, {"id": "grace", "name": "grace"}]
+
+
+@pytest.mark.parametrize("given", [True, timedelta(hours=8), "{{ params.confirm }}"])
+def test_how_to_wait_is_said_by_a_confirm(given: Any) -> None:
+    with pytest.raises(
+        InvalidInput, match=r"confirm=.* is no Confirm, .*; leave it out, or write Confirm\(timeout=…\)"
+    ):
+        S3BatchConfirmOperator(task_id="confirm", job={}, confirm=given)
 
 
 def test_confirmation_of_what_is_no_job_is_not_retried(lake: Lake, context: Any) -> None:
