@@ -8,6 +8,10 @@ ARGS    ?=#   passed on: make test ARGS='-k report', make demo ARGS='--objects 2
 PINS      := requirements/airflow-$(AIRFLOW).txt
 INSTALLED := $(VENV)/.installed
 BIN       := $(VENV)/bin
+BY_TWO    := $(BIN)/python -m pytest -n 2 --no-loadscope-reorder
+
+# Where this is set, as images for containers do, each process compiles all of Airflow anew: half of a test run.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo ui test faults soak bench lint format types imports check pins clean
@@ -26,20 +30,22 @@ demo: $(INSTALLED) ## run a job on a real Airflow and an embedded S3, and check 
 ui: $(INSTALLED) ## the same Airflow and S3, left running with the example DAGs (Ctrl-C ends it)
 	@$(BIN)/python -m demo ui $(ARGS)
 
-# What runs a whole Airflow or measures, runs alone; the rest by two processes. With ARGS, all that they select by one.
+# By two processes each: what needs no Airflow that runs, then what does, which each has for itself. What measures runs
+# alone. With ARGS, all that they select by one.
 test: $(INSTALLED) ## run all tests, unit to end to end (but for `make faults`)
 ifeq ($(strip $(ARGS)),)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/e2e --ignore=tests/performance
-	$(BIN)/python -m pytest tests/e2e tests/performance
+	$(BY_TWO) --dist loadfile --ignore=tests/e2e --ignore=tests/performance
+	$(BY_TWO) --dist loadfile tests/e2e
+	$(BIN)/python -m pytest tests/performance
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif
 
 faults: $(INSTALLED) ## kill processes of a real Airflow and of partitions by the hundred, and audit the jobs (some minutes)
-	$(BIN)/python -m pytest tests/faults -m faults $(ARGS)
+	$(BY_TWO) --dist loadfile tests/faults -m faults $(ARGS)
 
 soak: $(INSTALLED) ## the same with twice as many kills and a new seed, and write docs/reliability.md
-	$(BIN)/python -m pytest tests/faults -m faults --times=2 --seed=0 --page $(ARGS)
+	$(BY_TWO) --dist loadfile tests/faults -m faults --times=2 --seed=0 --page $(ARGS)
 
 bench: $(INSTALLED) ## measure everything that docs/performance.md quotes, and write that page (a quarter of an hour)
 	$(BIN)/python -m benchmarks $(ARGS)

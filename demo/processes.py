@@ -14,7 +14,7 @@ import psutil
 from typing_extensions import Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
 __all__ = ["DemoFailed", "Processes"]
@@ -69,21 +69,26 @@ class Processes:
         process.kill()
         process.communicate()
 
-    def stop(self, name: str, seconds: float) -> None:
+    def stop(self, name: str, seconds: float, enough: Callable[[], bool]) -> None:
         """End a program and all that it started by SIGTERM, as a service manager does; from now on it isn't missed.
 
+        What is left after so many seconds is killed if `enough` has ended: Airflow's LocalExecutor waits for ever for
+        the lock of its queue, if an idle worker has taken that with it.
+
         Raises:
-            DemoFailed: some of it still runs after so many seconds.
+            DemoFailed: not enough has ended.
         """
         process = self._running.pop(name)
         for member in self._of(process.pid):
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.terminate()
         give_up = time.monotonic() + seconds
-        while self._of(process.pid):
-            if time.monotonic() > give_up:
-                raise DemoFailed(f"{name} hasn't ended {seconds:.0f} s after SIGTERM; see {self._log(name)}")
+        while (left := self._of(process.pid)) and time.monotonic() < give_up:
             time.sleep(0.1)
+        if left and not enough():
+            raise DemoFailed(f"{name} hasn't ended {seconds:.0f} s after SIGTERM; see {self._log(name)}")
+        for member in left:
+            _kill(member)
         process.communicate()
 
     def _of(self, session: int) -> list[psutil.Process]:

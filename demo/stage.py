@@ -11,7 +11,7 @@ from demo.airflow import Airflow
 from demo.processes import Processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from demo.lake import Lake
@@ -42,7 +42,13 @@ def connection(url: str) -> dict[str, Any]:
 
 @contextmanager
 def stage(
-    home: Path, *, lake: Lake, dags: Path, latency: float = 0.0, tell: Callable[[str], None] = lambda _: None
+    home: Path,
+    *,
+    lake: Lake,
+    dags: Path,
+    latency: float = 0.0,
+    settings: Mapping[str, str] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Stage]:
     """Run both for the ``with`` block.
 
@@ -51,6 +57,7 @@ def stage(
         lake: what the S3 server holds.
         dags: the folder of DAG files.
         latency: seconds that each of the server's answers takes longer than it must.
+        settings: more of Airflow's configuration, as environment variables.
         tell: told what has been reached.
     """
     with Processes(home / "logs" / "components") as processes:
@@ -58,6 +65,6 @@ def stage(
         processes.start("s3", command, os.environ)
         url = processes.first_line("s3", seconds=60)
         tell(f"an S3 server with {lake.size:,} objects: {url}")
-        with Airflow(home, dags=dags, connections={"aws_default": connection(url)}) as airflow:
+        with Airflow(home, dags=dags, connections={"aws_default": connection(url)}, settings=settings) as airflow:
             tell(f"Airflow, with its scheduler and all: {airflow.url}")
             yield Stage(url, airflow)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from demo.airflow import Airflow
 from demo.stage import connection
 from tests.faults import page
-from tests.faults.campaign import Campaign
+from tests.faults.campaign import Campaign, Measured
 from tests.faults.jobs import DAGS
 from tests.faults.recording_s3 import Record
 
@@ -30,6 +32,8 @@ _SETTINGS = {
 }
 
 
+_ON_AIRFLOW = {"test_cleared_jobs.py", "test_killed_airflow.py", "test_stopped_jobs.py"}
+"""What runs on the one Airflow, one after the other; what needs none, may run beside it."""
 _LATENCY = 0.03
 _CAMPAIGN = pytest.StashKey[Campaign]()
 
@@ -45,8 +49,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     times = config.getoption("--times", default=1)
-    seed = config.getoption("--seed", default=1) or random.SystemRandom().randrange(1, 10**6)
+    of_all = getattr(config, "workerinput", {})  # of a process that pytest-xdist has started
+    seed = of_all.get("seed") or config.getoption("--seed", default=1) or random.SystemRandom().randrange(1, 10**6)
     config.stash[_CAMPAIGN] = Campaign(seed, partition_kills=round(240 * times), airflow_kills=round(50 * times))
+
+
+class _OneAirflow(LoadFileScheduling):  # type: ignore[misc] # pytest-xdist's groups, by marks, do nothing in pytest 9.2
+    """Gives a file to the next process that is free, but all that need the Airflow to one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "airflow" if Path(file).name in _ON_AIRFLOW else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneAirflow:
+    return _OneAirflow(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["seed"] = node.config.stash[_CAMPAIGN].seed
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    told = getattr(session.config, "workeroutput", {})
+    told["measured"] = [asdict(measured) for measured in session.config.stash[_CAMPAIGN].results]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    found = getattr(node, "workeroutput", {}).get("measured", ())  # a process that crashed has put out nothing
+    node.config.stash[_CAMPAIGN].results.extend(Measured(**measured) for measured in found)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:

@@ -63,11 +63,11 @@ def test_task_out_of_time_has_saved_every_outcome_and_its_retry_goes_on_there(ai
 
 def test_task_that_is_shut_down_with_the_scheduler_has_saved_every_outcome(airflow: Airflow, record: Record) -> None:
     job = begun(airflow, record, "lake-shut-down")
-    folder = job.folder()
+    folder, of_airflow = job.folder(), Assassin(airflow, random.Random(0))
 
-    airflow.processes.stop("scheduler", SHUTDOWN)
+    airflow.processes.stop("scheduler", SHUTDOWN, lambda: not of_airflow.tasks())
 
-    assert Assassin(airflow, random.Random(0)).tasks() == []
+    assert of_airflow.tasks() == []
     evidence = audit.Evidence.take(record, job.lake, "jobs", folder)
     assert [attempt.lost for attempt in stopped(evidence)] == [0] * PARTITIONS
     airflow.start("scheduler")
