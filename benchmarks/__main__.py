@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import (
     delete,
+    elsewhere,
     listing,
     machine,
     page,
@@ -26,6 +27,7 @@ from benchmarks import (
     transport,
 )
 from benchmarks.nginx import canned_s3
+from benchmarks.results import Results
 from benchmarks.sample import Case, Sample, interleaved
 from benchmarks.tools import ROOT, require
 
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _end(measured)
             asked.results.write_text(json.dumps(measured, indent=1) + "\n")
     if asked.page or not asked.quick:
+        elsewhere.remember(Results(json.loads(asked.results.read_text())))
         page.write(json.loads(asked.results.read_text()), ROOT / "docs")
         print(f"Written: {ROOT / 'docs' / 'performance.md'}")
 

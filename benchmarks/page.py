@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from benchmarks import chart
+from benchmarks import chart, elsewhere
 from benchmarks.goals import Goal, divided, goals, started
 from benchmarks.profile import PARTS
 from benchmarks.results import Results, median
@@ -66,6 +66,7 @@ def _tables(found: Results) -> dict[str, str]:
         "far_table": _far(found),
         "throttle_table": _throttling(found),
         "parts_table": _parts(found),
+        "elsewhere_table": _elsewhere(),
         "profile_table": _profile(found),
     }
 
@@ -192,6 +193,22 @@ def _parts(found: Results) -> str:
         ["a signature by botocore's `S3SigV4Auth`", f"{botocores:.0f} µs"],
     ]
     return _table(("", "CPU"), rows)
+
+
+def _elsewhere() -> str:
+    rows = [
+        [
+            f"{told['machine']}, {told['when']}",
+            f"{told['whole']:.1f}",
+            f"{told['wrk']:.1f}: {told['of_wrk']:.2f} times",
+            f"{told['boto3']:,.0f}: {told['of_boto3']:.0f} times",
+            f"{told['tls']:.1f}",
+            " → ".join(f"{cost:.1f}" for _, cost in told["sizes"]),
+        ]
+        for told in elsewhere.known()
+    ]
+    head = ("", "the whole path, µs", "`wrk`, more than it", "boto3, less than it", "TLS, µs", "by the job's size, µs")
+    return _table(head, rows)
 
 
 def _profile(found: Results) -> str:

@@ -20,12 +20,14 @@ from airflow_s3batch.core.prepare import prepare
 from airflow_s3batch.core.run import run_partition
 from airflow_s3batch.testing import MemoryS3
 from benchmarks.clients.meter import Meter, settings
+from benchmarks.clients.own_operation import Look
 
 _PREPARE = "--prepare"
 _OPERATIONS: dict[str, Callable[[], Operation]] = {
     "PutObjectTagging": lambda: PutObjectTagging({"tier": "cold"}),
     "CopyObject": lambda: CopyObject("lake", target_prefix="copy/"),
     "DeleteObjects": DeleteObjects,
+    "HeadObject of one's own": Look,
 }
 
 
