@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Sequence
+from copy import copy
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from urllib.parse import unquote_plus, urlsplit
@@ -54,6 +56,8 @@ _ROOTS = {
     }.items()
 }
 _ROOT_WITHIN = 1024
+_SHAPES_MOST = 256
+"""Output shapes, reduced to what answers held, that are kept."""
 _NEXT = {"ListObjectsV2": "NextContinuationToken", "ListObjectVersions": "NextKeyMarker"}
 _URL_ENCODED = ("Prefix", "Delimiter", "StartAfter", "Key", "KeyMarker", "NextKeyMarker")
 _LISTS = ("Contents", "CommonPrefixes", "Versions", "DeleteMarkers")
@@ -152,8 +156,12 @@ class Compiler:
         streams = operation.has_streaming_output and status < _REDIRECTS
         taken = take_entries(action, body) if status < _REDIRECTS else None
         left = taken.rest if taken is not None else body
-        answer = {"status_code": status, "headers": _Headers(headers), "body": b"" if streams else left}
-        parsed: dict[str, Any] = parser.parse(answer, operation.output_shape)
+        named = _Headers(headers)
+        answer = {"status_code": status, "headers": named, "body": b"" if streams else left}
+        output = operation.output_shape
+        if output is not None and status < _REDIRECTS:
+            output = _reduced(output, _header_names(output).intersection(named))
+        parsed: dict[str, Any] = parser.parse(answer, output)
         if streams:
             parsed[operation.output_shape.serialization["payload"]] = body
         if taken is not None:
@@ -235,6 +243,25 @@ class Compiler:
             region=signing.get("region") or request.context.get("client_region") or self._access.region,
             service=signing.get("signing_name") or self._service(_service_of(action)[0]).model.signing_name,
         )
+
+
+@lru_cache(maxsize=_SHAPES_MOST)
+def _header_names(shape: Any) -> frozenset[str]:
+    """The headers that members of an output shape stand in, in lower case."""
+    told = (member.serialization | {"member": name} for name, member in shape.members.items())
+    return frozenset(one.get("name", one["member"]).lower() for one in told if one.get("location") == "header")
+
+
+@lru_cache(maxsize=_SHAPES_MOST)
+def _reduced(shape: Any, headers: frozenset[str]) -> Any:
+    """The shape without members whose headers an answer hasn't: botocore's parser looks for each of some forty."""
+    reduced = copy(shape)
+    reduced.members = {
+        name: member
+        for name, member in shape.members.items()
+        if member.serialization.get("location") != "header" or member.serialization.get("name", name).lower() in headers
+    }
+    return reduced
 
 
 def resource_of(parameters: dict[str, Any]) -> str:

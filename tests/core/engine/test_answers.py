@@ -177,3 +177,31 @@ def test_answer_is_read_as_boto3_reads_it(run: Run, action: str, body: bytes, da
         "ResponseMetadata": {},
     }
     assert "VersionId" in ours
+
+
+def test_answers_of_one_action_are_read_by_the_headers_that_each_of_them_has(run: Run) -> None:
+    # Which members are looked for is kept by the headers that came: no answer is to be read by another's.
+    held: list[dict[str, str]] = [
+        {"ETag": '"a"', "x-amz-meta-tier": "cold"},
+        {"x-amz-version-id": "v1", "X-AMZ-STORAGE-CLASS": "GLACIER"},
+        {},
+        {"etag": '"b"', "x-amz-unheard-of": "1"},
+        {"ETag": '"c"', "x-amz-meta-Owner": "ops"},
+    ]
+    answers = iter(held)
+
+    async def each() -> list[dict[str, Any]]:
+        async with S3(to(server.url), limits()) as s3:
+            return [await s3.call("HeadObject", **OF_OBJECT) for _ in held]
+
+    with ScriptedServer(lambda _: [answer(200, headers=next(answers))]) as server:
+        told = run(each())
+
+    known = ("ETag", "VersionId", "StorageClass", "Metadata")
+    assert [{name: one[name] for name in known if name in one} for one in told] == [
+        {"ETag": '"a"', "Metadata": {"tier": "cold"}},
+        {"VersionId": "v1", "StorageClass": "GLACIER", "Metadata": {}},
+        {"Metadata": {}},
+        {"ETag": '"b"', "Metadata": {}},
+        {"ETag": '"c"', "Metadata": {"owner": "ops"}},
+    ]
