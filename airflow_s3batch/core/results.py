@@ -25,6 +25,9 @@ SCHEMA = "Bucket, Key, VersionId, TaskStatus, ErrorCode, HTTPStatusCode, ResultM
 """ReportSchema, as AWS's report manifests declare it."""
 
 _COLUMNS = 7
+_STRUCTURE = b"," * (_COLUMNS - 1) + b"\r\n"
+"""What there is of a plain row without its fields."""
+_NO_STRUCTURE = bytes(set(range(256)) - set(b'"' + _STRUCTURE))
 _STATUS = ("failed", "succeeded")
 
 
@@ -40,20 +43,15 @@ def result_rows(outcomes: Sequence[Outcome]) -> bytes:
             for told in outcomes
         ]
     )
-    if not _is_plain(text, len(outcomes)):
-        text = _quoted(outcomes, status)
+    body = _encoded(text)
+    # No field holds what needs quotes, if there is nothing of it but what the rows themselves need.
+    is_plain = body.translate(None, _NO_STRUCTURE) == _STRUCTURE * len(outcomes)
+    return body if is_plain else _encoded(_quoted(outcomes, status))
+
+
+def _encoded(text: str) -> bytes:
     # A lone surrogate can't come from S3 or a manifest, but from a message that somebody's code wrote.
     return text.encode("utf-8", "backslashreplace")
-
-
-def _is_plain(text: str, rows: int) -> bool:
-    """Whether no field holds what needs quotes: then each of these occurs as often as the rows themselves need it."""
-    return (
-        '"' not in text
-        and text.count(",") == rows * (_COLUMNS - 1)
-        and text.count("\r") == rows
-        and text.count("\n") == rows
-    )
 
 
 def _quoted(outcomes: Sequence[Outcome], status: str) -> str:

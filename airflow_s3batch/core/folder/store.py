@@ -214,8 +214,8 @@ class JobFolder:
         Its name follows from its content and from `batch`, which names the batch: a repeat overwrites itself and
         nothing else.
         """
-        name = hashlib.sha1(f"{batch}\n".encode() + body, usedforsecurity=False).hexdigest()
         md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        name = hashlib.sha1(f"{batch}\n{md5}".encode(), usedforsecurity=False).hexdigest()
         await self._documents.write(f"results/{name}.csv", body, "text/csv")
         return ResultFile(name, succeeded, md5)
 
