@@ -34,7 +34,7 @@ class Steering:
 
     first_rate: float = 3_500.0
     """Requests a second to start with: what S3 takes a partitioned prefix."""
-    doubling: float = 0.15
+    doubling: float = 0.1
     """Seconds in which the rate doubles until S3 throttles for the first time."""
     growth: float = 400.0
     """Requests a second by which the rate grows in a second after that, the same for every job."""
