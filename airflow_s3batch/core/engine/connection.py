@@ -1,15 +1,11 @@
-"""`Connection`: one connection's protocol, HTTP/1.1.
-
-`asyncio.BufferedProtocol` with httptools' parser: asyncio's own loop allocates a 256 KiB buffer a read for a plain
-Protocol, which costs it three times the CPU (``benchmarks/transport.py``). All connections of a loop read into one
-buffer, since what was read is parsed before the next read.
-"""
+"""`Connection`: one connection's protocol, HTTP/1.1, with httptools' parser."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +16,36 @@ from airflow_s3batch.core.engine.conversation import Answer, Conversation, End, 
 if TYPE_CHECKING:
     from airflow_s3batch.core.engine.transport import HttpTransport
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "kind_for"]
 
 _PROGRESS = 16 * 1024
 """A read of at least so many bytes restarts the read timeout: large bodies may take long, a trickle may not."""
 _HEAD_MOST = 256 * 1024
 """Bytes of an answer's headers; S3's are some hundred."""
+_new = tuple.__new__  # of a NamedTuple: half of what calling it costs
 _FRAMED = re.compile(rb"\r\n(?:content-length|transfer-encoding):", re.IGNORECASE)
 
 
-class Connection(asyncio.BufferedProtocol):
+def kind_for(loop: asyncio.AbstractEventLoop, *, tls: bool) -> Callable[[HttpTransport], Connection]:
+    """The kind of connection that reads at the least cost (``benchmarks/transport.py``).
+
+    asyncio's own loop allocates a 256 KiB buffer a read for a plain Protocol, which costs it three times the CPU, and
+    uvloop does the like under TLS. Over HTTP uvloop hands over just the bytes there are, for less than it takes to ask
+    for a buffer.
+    """
+    return _Buffered if tls or isinstance(loop, asyncio.BaseEventLoop) else _Plain
+
+
+class Connection(asyncio.BaseProtocol):
     """One connection, one conversation at a time."""
 
     def __init__(self, pool: HttpTransport) -> None:
         self._pool = pool
         self._parser = httptools.HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
+        self.wire: asyncio.Transport | None = None
+        """Takes bytes to the server, once the connection is open."""
+        self.request = b""
+        """What is to be sent, or was last."""
         self._conversation: Conversation[Any] | None = None
         self._over: asyncio.Future[bytes | End] = pool.loop.create_future()
         self._head = b""
@@ -64,9 +74,16 @@ class Connection(asyncio.BufferedProtocol):
         self._conversation = conversation
         self._over = self._pool.loop.create_future()
         self._bodyless = bodyless
-        self.deadline = self._pool.due
-        self._transport.write(request)  # type: ignore[union-attr]
+        self._send(request)
         return self._over
+
+    def _send(self, request: bytes) -> None:
+        self.deadline = self._pool.due
+        outbox = self._pool.outbox
+        if not outbox:
+            self._pool.post_soon()
+        self.request = request
+        outbox.append(self)
 
     def _go_on(self, conversation: Conversation[Any]) -> None:
         """Resume a conversation that had nothing to ask for a while."""
@@ -81,29 +98,24 @@ class Connection(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Drop the connection at once."""
         self.closed = True
-        if self._transport is not None:
-            self._transport.abort()
+        if self.wire is not None:
+            self.wire.abort()
 
     # What the loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
-        self._transport = transport  # type: ignore[assignment]
+        self.wire = transport  # type: ignore[assignment]
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        """Where the next read goes."""
-        return self._pool.buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """So many bytes were read."""
+    def data_received(self, read: bytes | memoryview) -> None:
+        """So much was read."""
         if self._conversation is None:
             self.close()  # bytes that nobody asked for: what comes next on this connection can't be trusted
             return
-        read: bytes | memoryview = self._pool.buffer[:nbytes]
         if self._in_head:
-            read = bytes(read)  # which the parser takes faster, too
+            read = bytes(read)
             self._head = self._head + read if self._head else read
-        elif nbytes >= _PROGRESS:
+        elif len(read) >= _PROGRESS:
             self.deadline = self._pool.due
         try:
             self._parser.feed_data(read)
@@ -164,10 +176,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def _finish(self, status: int, *, keep: bool) -> None:
         """The answer is complete; its connection is kept, or dropped."""
-        self._answer = answer = Answer(status, self._head)
+        body = b""
         if self._body:
-            answer.body = b"".join(self._body)
-            self._body = []
+            body, self._body = b"".join(self._body), []
+        self._answer = _new(Answer, (status, self._head, body))
         if not keep:
             self.close()
 
@@ -196,8 +208,7 @@ class Connection(asyncio.BufferedProtocol):
             elif self.closed:
                 self._end(said)
             else:
-                self.deadline = self._pool.due
-                self._transport.write(said)  # type: ignore[union-attr]
+                self._send(said)
 
     def _end(self, result: bytes | End) -> None:
         self._conversation = None
@@ -209,3 +220,19 @@ class Connection(asyncio.BufferedProtocol):
         self.close()
         if conversation is not None and not self._over.done():
             self._over.set_exception(fault)
+
+
+class _Plain(Connection, asyncio.Protocol):
+    """Is given what was read."""
+
+
+class _Buffered(Connection, asyncio.BufferedProtocol):
+    """Reads into the one buffer of its pool, since what was read is parsed before the next read."""
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Where the next read goes."""
+        return self._pool.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes were read."""
+        self.data_received(self._pool.buffer[:nbytes])

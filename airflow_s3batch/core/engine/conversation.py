@@ -20,16 +20,13 @@ __all__ = [
 T = TypeVar("T")
 
 
-class Answer:
+class Answer(NamedTuple):
     """An HTTP response. Its headers are only read when somebody asks: hardly any of millions is looked at."""
 
-    __slots__ = ("body", "head", "status")
-
-    def __init__(self, status: int, head: bytes = b"", body: bytes = b"") -> None:
-        self.status = status
-        self.head = head
-        """The bytes before the body: status line and headers (more may follow)."""
-        self.body = body
+    status: int
+    head: bytes = b""
+    """The bytes before the body: status line and headers (more may follow)."""
+    body: bytes = b""
 
     @property
     def headers(self) -> list[tuple[str, str]]:

@@ -204,7 +204,8 @@ class Flight:
             entry = queue[0]
             if route is None or entry[1] != bucket or (entry[3] is None) is not latest:
                 route, bucket, latest = self._route(operation, entry), entry[1], entry[3] is None
-            if route.origin != origin:  # another bucket's, or another lane has been redirected
+            # Another bucket's, or another lane has been redirected.
+            if route.origin is not origin and route.origin != origin:
                 pace.give_back()
                 return
             leg.entry, path = queue.popleft(), paths.popleft()

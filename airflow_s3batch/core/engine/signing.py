@@ -128,7 +128,7 @@ class Signer:
         self._key_only = self._head.key_only and self._canonical.key_only
         # Where the signature goes, and what comes behind it.
         self._head.pieces += [b"", (b"\r\n\r\n" if authorization else b"\r\n") + compiled.body]
-        self._from, self._until = second, second + 1
+        self._from, self._until = float(second), second + 1.0  # time.time() is compared with floats at half the cost
 
     def _authorize(self, credentials: Credentials, date: str, headers: list[tuple[str, str]]) -> str:
         """Set what signs an object in this second; return the Authorization header up to the signature."""

