@@ -248,8 +248,11 @@ class Compiler:
 @lru_cache(maxsize=_SHAPES_MOST)
 def _header_names(shape: Any) -> frozenset[str]:
     """The headers that members of an output shape stand in, in lower case."""
-    told = (member.serialization | {"member": name} for name, member in shape.members.items())
-    return frozenset(one.get("name", one["member"]).lower() for one in told if one.get("location") == "header")
+    return frozenset(
+        member.serialization.get("name", name).lower()
+        for name, member in shape.members.items()
+        if member.serialization.get("location") == "header"
+    )
 
 
 @lru_cache(maxsize=_SHAPES_MOST)

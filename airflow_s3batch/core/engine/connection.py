@@ -45,7 +45,7 @@ class Connection(asyncio.BaseProtocol):
         self.wire: asyncio.Transport | None = None
         """Takes bytes to the server, once the connection is open."""
         self.request = b""
-        """What is to be sent, or was last."""
+        """What leaves at the end of this turn of the loop; empty once it has."""
         self._conversation: Conversation[Any] | None = None
         self._over: asyncio.Future[bytes | End] = pool.loop.create_future()
         self._head = b""
@@ -109,8 +109,9 @@ class Connection(asyncio.BaseProtocol):
 
     def data_received(self, read: bytes | memoryview) -> None:
         """So much was read."""
-        if self._conversation is None:
-            self.close()  # bytes that nobody asked for: what comes next on this connection can't be trusted
+        if self._conversation is None or self.request:
+            # Bytes that nobody asked for, or not yet: what comes next on this connection can't be trusted.
+            self._fail(Reset("bytes came before the request was sent"))
             return
         if self._in_head:
             read = bytes(read)

@@ -114,7 +114,8 @@ class HttpTransport:
         outbox, self.outbox = self.outbox, []
         for connection in outbox:
             if not connection.closed:
-                connection.wire.write(connection.request)  # type: ignore[union-attr]
+                request, connection.request = connection.request, b""
+                connection.wire.write(request)  # type: ignore[union-attr]
 
     async def aclose(self) -> None:
         """Close every connection."""

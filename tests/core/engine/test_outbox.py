@@ -91,3 +91,19 @@ def test_what_was_to_leave_over_a_connection_that_is_lost_in_the_same_turn_is_a_
         await pool.aclose()
 
     run(scenario())
+
+
+def test_bytes_behind_an_answer_are_no_answer_to_what_has_not_left_yet(run: Run) -> None:
+    async def scenario() -> None:
+        pool, statuses = HttpTransport(), list[int]()
+        (wire,) = wires(pool, 1, tls=False)
+        end = begun(wire, asking("a", statuses))
+        await asyncio.sleep(0)
+        for _ in range(2):  # in one turn: the second would be taken for the next request's
+            wire.connection.data_received(OK)
+        with pytest.raises(Reset, match="before the request was sent"):
+            await end
+        assert (wire.written, statuses) == ([b"a0"], [200])
+        await pool.aclose()
+
+    run(scenario())
