@@ -15,7 +15,7 @@ from airflow_s3batch.core.calls import RawCalls
 from airflow_s3batch.core.engine.access import Credentials, S3Access
 from airflow_s3batch.core.engine.again import Again
 from airflow_s3batch.core.engine.compile import Compiler, resource_of
-from airflow_s3batch.core.engine.compiled import KEY, VERSION
+from airflow_s3batch.core.engine.compiled import KEY, VERSION, Fills
 from airflow_s3batch.core.engine.conversation import (
     Answer,
     ConnectFault,
@@ -31,7 +31,7 @@ from airflow_s3batch.core.engine.pace import Pace
 from airflow_s3batch.core.engine.paced import PacedCalls
 from airflow_s3batch.core.engine.retry import Backoff, is_refused
 from airflow_s3batch.core.engine.route import Route
-from airflow_s3batch.core.engine.shapes import Fills, Shapes
+from airflow_s3batch.core.engine.shapes import Shapes
 from airflow_s3batch.core.engine.transport import HttpTransport, Transport
 from airflow_s3batch.core.errors import CredentialsRefused, S3Error, Unreachable
 from airflow_s3batch.core.limits import Allowance, Limits
@@ -149,13 +149,13 @@ class S3:
             members.update(self._compiler.parse(action, answer.status, answer.headers, answer.body))
 
         final = _PERHAPS_DONE if action in _NOT_TWICE else ()
-        _answered(action, parameters, await self.send(route, *fills, pace=pace, final=final, read=read))
+        _answered(action, parameters, await self.send(route, fills, pace=pace, final=final, read=read))
         return members
 
     async def _post(self, pace: Pace | None, action: str, body: bytes, parameters: dict[str, Any]) -> bytes:
         shape, fills = self._shapes.find(action, parameters)
         route = shape.carrying(lambda compiled: compiled.carrying(body))
-        return _answered(action, parameters, await self.send(route, *fills, pace=pace, final=(TimedOut,))).body
+        return _answered(action, parameters, await self.send(route, fills, pace=pace, final=(TimedOut,))).body
 
     def check(self, operation: Operation, bucket: str) -> None:
         """Let botocore compile the operation for a bucket, with and without a version, and send nothing.
@@ -212,10 +212,7 @@ class S3:
     async def send(
         self,
         route: Route,
-        key: str = "",
-        version: str = "",
-        target: str = "",
-        etag: str = "",
+        fills: Fills,
         *,
         first: Answer | Fault | None = None,
         pace: Pace | None = None,
@@ -226,16 +223,12 @@ class S3:
 
         Args:
             route: what to send, and where.
-            key: the object's key, where the route has a place for one.
-            version: the version ID, likewise.
-            target: the target key, likewise.
-            etag: the ETag that a condition is about, likewise.
+            fills: what is this request's own, where the route has a place for it.
             first: how the first attempt ended, where it has been made already.
             pace: gives the right to each attempt.
             final: faults after which it is not sent again.
             read: is shown an answer that says success; raises `InvalidAnswer` if it is none to this request.
         """
-        fills = Fills(key, version, target, etag)
         again = Again(self._backoff.retries, final=final)
         result = first if first is not None else await self._attempt(route, fills, pace, read)
         while True:

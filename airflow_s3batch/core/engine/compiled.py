@@ -6,19 +6,30 @@ import base64
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import quote
 
 from airflow_s3batch.core.engine.proxy import Proxy
 
-__all__ = ["ETAG", "KEY", "VERSION", "Compiled", "Origin", "encode_key", "encode_keys", "encode_version"]
+__all__ = [
+    "BLANKS",
+    "KEY",
+    "VERSION",
+    "Blank",
+    "Compiled",
+    "Fills",
+    "Origin",
+    "encode_key",
+    "encode_keys",
+    "encode_value",
+]
 
-# Placeholders that stand for key, version and ETag while botocore compiles. Random, so that no key can hold one.
+# Placeholders that stand for key and version while botocore compiles. Random, so that no key can hold one.
 KEY = f"Key{secrets.token_hex(12)}"
 VERSION = f"Ver{secrets.token_hex(12)}"
-ETAG = f"Etag{secrets.token_hex(12)}"
 
 _CHECKSUMS = ("content-md5", "x-amz-checksum-", "x-amz-sdk-checksum-")
 _RESERVED = re.compile(r"[^A-Za-z0-9/_.~-]")
@@ -46,9 +57,40 @@ def encode_keys(keys: Sequence[str]) -> list[bytes]:
     return encoded
 
 
-def encode_version(version: str) -> bytes:
-    """Percent-encode a version ID for a query."""
-    return quote(version, safe="~").encode("ascii")
+def encode_value(value: str) -> bytes:
+    """Percent-encode a parameter's value, as a version ID, for a query."""
+    return quote(value, safe="~").encode("ascii")
+
+
+class Blank(NamedTuple):
+    """What stands for a parameter's value while botocore compiles, so that calls of any value are alike."""
+
+    placeholder: str
+    fitting: re.Pattern[str]
+    """Values that may stand for it; of others botocore has to say what becomes of them, or refuse them."""
+    encode: Callable[[str], bytes]
+    """How a value is written."""
+
+
+# Spaces are left to botocore, since a signature counts several for one.
+_IN_HEADERS = ("ContentType", "CopySourceIfMatch", "CopySourceRange", "IfMatch", "Range")
+_IN_QUERIES = ("ContinuationToken", "KeyMarker", "Prefix", "StartAfter", "UploadId", "VersionIdMarker")
+_PLAIN_HEADER, _ENCODABLE = re.compile(r"[!-~]+"), re.compile(r"[^\ud800-\udfff]+")
+BLANKS = {
+    **{name: Blank(f"{name}{secrets.token_hex(12)}", _PLAIN_HEADER, str.encode) for name in _IN_HEADERS},
+    **{name: Blank(f"{name}{secrets.token_hex(12)}", _ENCODABLE, encode_value) for name in _IN_QUERIES},
+}
+"""Those of S3's parameters that go into a header or the query as they are, and differ from call to call."""
+
+
+class Fills(NamedTuple):
+    """What is a request's own among requests that are compiled alike."""
+
+    key: str = ""
+    version: str = ""
+    target: str = ""
+    values: Mapping[str, str] = MappingProxyType({})
+    """Other parameters' values, by their placeholders (`BLANKS`)."""
 
 
 class Origin(NamedTuple):
@@ -67,7 +109,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Compiled:
-    """One request, unsigned. Text may hold `KEY` and `TARGET` (path-encoded when filled in), `VERSION` and `ETAG`."""
+    """One request, unsigned. Text may hold `KEY`, `VERSION`, `TARGET` and placeholders of `BLANKS`."""
 
     action: str
     """The S3 API action: ``PutObjectTagging``."""

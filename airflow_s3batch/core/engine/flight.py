@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from airflow_s3batch.core.engine.compiled import Origin, encode_keys
+from airflow_s3batch.core.engine.compiled import Fills, Origin, encode_keys
 from airflow_s3batch.core.engine.conversation import Answer, Conversation, Fault
 from airflow_s3batch.core.engine.pace import Pace
 from airflow_s3batch.core.engine.performing import Performing, failed
@@ -259,7 +259,7 @@ class Flight:
         route, before = self._route(operation, entry), self._s3.answers
         target = operation.target_for(entry) if route.targeted else ""
         answer, code, message, unreachable = await self._s3.send(
-            route, entry.key, entry.version or "", target, first=first, pace=self.pace
+            route, Fills(entry.key, entry.version or "", target), first=first, pace=self.pace
         )
         status = 0 if answer is None else answer.status
         if not code:

@@ -1,18 +1,18 @@
-"""`Shapes`: calls that differ in keys, versions, ETags and what they put are alike, and are compiled once."""
+"""`Shapes`: calls that differ in keys, versions, ranges, prefixes, what they put are alike, and compiled once."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from airflow_s3batch.core.engine.compile import Compiler
-from airflow_s3batch.core.engine.compiled import ETAG, KEY, VERSION
+from airflow_s3batch.core.engine.compiled import BLANKS, KEY, VERSION, Fills
 from airflow_s3batch.core.engine.route import Route
 from airflow_s3batch.core.operations.base import TARGET
 
-__all__ = ["Fills", "Shapes"]
+__all__ = ["Shapes"]
 
 _SHAPES_MOST = 256
 """Shapes of calls that are kept compiled …"""
@@ -21,16 +21,6 @@ _SHAPE_MOST = 4_000
 # Actions whose 200 can hold an <Error>: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 _ERROR_IN_BODY = frozenset({"CopyObject", "UploadPartCopy", "CompleteMultipartUpload"})
 _ANY = re.compile(r"(?s).+")
-_PLAIN = re.compile(r"[!-~]+")
-
-
-class Fills(NamedTuple):
-    """What is a call's own among calls of its shape."""
-
-    key: str
-    version: str
-    target: str
-    etag: str
 
 
 class Shapes:
@@ -52,7 +42,8 @@ class Shapes:
         Raises:
             InvalidInput: botocore can't compile it.
         """
-        shape, fills = _shape(parameters)
+        # Another service may write into a body what S3 has in its headers and queries.
+        shape, fills = _shape(parameters) if ":" not in action else (parameters, Fills())
         body = shape.get("Body")
         if action != "PutObject" or not isinstance(body, bytes) or "ChecksumAlgorithm" in shape:
             return self._route(action, shape), fills
@@ -82,12 +73,16 @@ class Shapes:
 def _shape(parameters: dict[str, Any]) -> tuple[dict[str, Any], Fills]:
     """The parameters with placeholders, so that calls about many objects are alike; and what these stand for."""
     shape, source = dict(parameters), parameters.get("CopySource")
-    etag = _taken(shape, "IfMatch" if source is None else "CopySourceIfMatch", ETAG, _PLAIN)
+    values = {}
+    for name in parameters:
+        blank = BLANKS.get(name)
+        if blank is not None and (value := _taken(shape, name, blank.placeholder, blank.fitting)):
+            values[blank.placeholder] = value
     if not isinstance(source, dict):
-        return shape, Fills(_taken(shape, "Key", KEY), _taken(shape, "VersionId", VERSION), "", etag)
+        return shape, Fills(_taken(shape, "Key", KEY), _taken(shape, "VersionId", VERSION), "", values)
     shape["CopySource"] = source = dict(source)
     key, version = _taken(source, "Key", KEY), _taken(source, "VersionId", VERSION)
-    return shape, Fills(key, version, _taken(shape, "Key", TARGET), etag)
+    return shape, Fills(key, version, _taken(shape, "Key", TARGET), values)
 
 
 def _taken(parameters: dict[str, Any], name: str, placeholder: str, fitting: re.Pattern[str] = _ANY) -> str:

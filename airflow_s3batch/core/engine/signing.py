@@ -12,12 +12,12 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from urllib.parse import quote
 
 from airflow_s3batch.core.engine.access import Credentials
-from airflow_s3batch.core.engine.compiled import ETAG, KEY, VERSION, Compiled, encode_key, encode_version
+from airflow_s3batch.core.engine.compiled import BLANKS, KEY, VERSION, Compiled, Fills, encode_key, encode_value
 from airflow_s3batch.core.operations.base import TARGET
 
 __all__ = ["Signer"]
@@ -34,13 +34,14 @@ _UNSIGNED = frozenset(
         "x-amzn-trace-id",
     }
 )
-_GAPS = re.compile(f"({KEY}|{VERSION}|{TARGET}|{ETAG})")
-# What fills the gaps besides the key's: by their place among `Signer.wire`'s arguments, and how they are written.
-_OTHERS: dict[str, tuple[int, Callable[[str], bytes]]] = {
-    VERSION: (0, encode_version),
-    TARGET: (1, encode_key),
-    ETAG: (2, str.encode),
+_ENCODED: dict[str, Callable[[str], bytes]] = {
+    VERSION: encode_value,
+    TARGET: encode_key,
+    **{blank.placeholder: blank.encode for blank in BLANKS.values()},
 }
+"""How what fills a gap is written; a key comes encoded."""
+_GAPS = re.compile(f"({'|'.join((KEY, *_ENCODED))})")
+_NONE = Fills().values
 
 
 @lru_cache(maxsize=64)
@@ -56,7 +57,7 @@ def _canonical_query(query: str) -> str:
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))
 
 
-class _Blank:
+class _Gapped:
     """A text with gaps for what is an object's own, filled by one join (a third of what str.replace costs)."""
 
     __slots__ = ("_keys", "_others", "key_only", "pieces")
@@ -65,16 +66,16 @@ class _Blank:
         pieces = _GAPS.split(text)
         self.pieces = [piece.encode("ascii") for piece in pieces]
         self._keys = tuple(at for at, piece in enumerate(pieces) if piece == KEY)
-        self._others = tuple((at, *_OTHERS[piece]) for at, piece in enumerate(pieces) if piece in _OTHERS)
+        self._others = tuple((at, piece, _ENCODED[piece]) for at, piece in enumerate(pieces) if piece in _ENCODED)
         self.key_only = self._keys == (1,) and not self._others
         """Whether `pieces[1]` is the only gap, and the key's."""
 
-    def fill(self, key: bytes, others: tuple[str, str, str]) -> None:
-        """Make `pieces` be about this key (encoded); and this version, target key and ETag (not yet)."""
+    def fill(self, key: bytes, others: Mapping[str, str]) -> None:
+        """Make `pieces` be about this key (encoded), and these others, by their placeholders (not yet)."""
         for at in self._keys:
             self.pieces[at] = key
-        for at, which, encode in self._others:
-            self.pieces[at] = encode(others[which])
+        for at, placeholder, encode in self._others:
+            self.pieces[at] = encode(others[placeholder])
 
 
 class Signer:
@@ -85,15 +86,17 @@ class Signer:
         self._credentials = credentials
         self._payload_hash = hashlib.sha256(compiled.body).hexdigest()
         self._from = self._until = 0.0
-        self._canonical = self._head = _Blank("")
+        self._canonical = self._head = _Gapped("")
         self._key_only = False
         self._inner = self._outer = hashlib.sha256()
 
-    def wire(self, key: str = "", version: str = "", target: str = "", etag: str = "") -> bytes:
-        """The whole request, signed for now, about this key, version, target key and ETag (as headers have it)."""
-        return self.wire_encoded(encode_key(key), version, target, etag)
+    def wire(self, key: str = "", version: str = "", target: str = "", values: Mapping[str, str] = _NONE) -> bytes:
+        """The whole request, signed for now, about this key, version and target key, with these values (`Fills`)."""
+        return self.wire_encoded(encode_key(key), version, target, values)
 
-    def wire_encoded(self, encoded: bytes, version: str = "", target: str = "", etag: str = "") -> bytes:
+    def wire_encoded(
+        self, encoded: bytes, version: str = "", target: str = "", values: Mapping[str, str] = _NONE
+    ) -> bytes:
         """The same about a key that is encoded already."""
         if not self._from <= time.time() < self._until:
             self._prepare(int(time.time()))
@@ -101,7 +104,7 @@ class Signer:
         if self._key_only:  # as of nearly every request: filled in place, which saves a tenth
             head.pieces[1] = canonical.pieces[1] = encoded
         else:
-            others = (version, target, etag)
+            others = {VERSION: version, TARGET: target, **values}
             head.fill(encoded, others)
             canonical.fill(encoded, others)
         if self._credentials is not None:
@@ -124,7 +127,7 @@ class Signer:
                 headers.append(("x-amz-security-token", credentials.token))
             authorization = self._authorize(credentials, date, headers)
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
-        self._head = _Blank(f"{compiled.method} {compiled.target} HTTP/1.1\r\n{lines}{authorization}")
+        self._head = _Gapped(f"{compiled.method} {compiled.target} HTTP/1.1\r\n{lines}{authorization}")
         self._key_only = self._head.key_only and self._canonical.key_only
         # Where the signature goes, and what comes behind it.
         self._head.pieces += [b"", (b"\r\n\r\n" if authorization else b"\r\n") + compiled.body]
@@ -140,7 +143,7 @@ class Signer:
         query = _canonical_query(compiled.query)
         # Every service but S3 wants the encoded path encoded once more.
         path = compiled.path if compiled.service == "s3" else quote(compiled.path, safe="/~")
-        self._canonical = _Blank(f"{compiled.method}\n{path}\n{query}\n{lines}\n{names}\n{self._payload_hash}")
+        self._canonical = _Gapped(f"{compiled.method}\n{path}\n{query}\n{lines}\n{names}\n{self._payload_hash}")
         scope = f"{date[:8]}/{compiled.region}/{compiled.service}/aws4_request"
         key = _signing_key(credentials.secret_key, date[:8], compiled.region, compiled.service)
         # HMAC by its definition: its two keyed halves, and what all texts to sign begin with, are hashed once a second

@@ -1,13 +1,17 @@
-"""Calls of one shape are compiled once: each still goes out with its own key, version, target key and ETag."""
+"""Calls of one shape are compiled once: each still goes out with what is its own."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import botocore.session
 import pytest
 
 from airflow_s3batch.core.engine import S3
 from airflow_s3batch.core.engine.compile import Compiler
+from airflow_s3batch.core.engine.compiled import BLANKS, Compiled, Fills
+from airflow_s3batch.core.engine.shapes import Shapes
 from airflow_s3batch.core.errors import InvalidInput
 from tests.core.engine.awkward import AWKWARD
 from tests.core.engine.conftest import Run
@@ -80,3 +84,71 @@ def test_what_is_put_goes_out_as_botocore_would_put_it(run: Run) -> None:
         assert request.body == compiled.body
         told = {name: request.header(name) for name, _ in compiled.headers}
         assert told | {"user-agent": "test"} == dict(compiled.headers)
+
+
+def test_calls_that_differ_in_ranges_and_prefixes_only_are_compiled_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+    compiling = Compiler.compile
+
+    def counted(self: Compiler, action: str, parameters: dict[str, Any], region: str | None = None) -> Compiled:
+        compiled.append(action)
+        return compiling(self, action, parameters, region)
+
+    monkeypatch.setattr(Compiler, "compile", counted)
+    about = {"Bucket": "lake", "Key": "k", "UploadId": "u", "CopySource": {"Bucket": "lake", "Key": "s"}}
+
+    requests = sent(
+        run,
+        *(("GetObject", {"Bucket": "lake", "Key": "k", "Range": f"bytes={at}-{at}"}) for at in range(3)),
+        *(("UploadPartCopy", {**about, "PartNumber": 1, "CopySourceRange": f"bytes=0-{at}"}) for at in range(3)),
+        *(("HeadObject", {"Bucket": "lake", "Key": "k", "Range": odd}) for odd in ("bytes=0-1 ", "bytes=0-1", "")),
+    )
+
+    assert [request.header("range") for request in requests[:3]] == ["bytes=0-0", "bytes=1-1", "bytes=2-2"]
+    ranges = [request.header("x-amz-copy-source-range") for request in requests[3:6]]
+    assert ranges == ["bytes=0-0", "bytes=0-1", "bytes=0-2"]
+    assert [request.header("range") for request in requests[6:]] == ["bytes=0-1", "bytes=0-1", ""]
+    assert compiled == ["GetObject", "UploadPartCopy", "HeadObject", "HeadObject", "HeadObject"]
+
+
+def test_each_prefix_is_listed_as_it_is(run: Run) -> None:
+    listing = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+    prefixes = [*AWKWARD, ""]
+
+    async def calling(url: str) -> None:
+        async with S3(to(url), limits(), sleep=Naps()) as s3:
+            for prefix in prefixes:
+                await s3.call("ListObjectsV2", Bucket="lake", Prefix=prefix, StartAfter=prefix)
+
+    with ScriptedServer(lambda _: [answer(200, listing)]) as server:
+        run(calling(server.url))
+
+    queries = [parse_qs(urlsplit(request.target).query, keep_blank_values=True) for request in server.requests]
+    assert [(query["prefix"], query["start-after"]) for query in queries] == [([one], [one]) for one in prefixes]
+
+
+def test_prefix_that_is_no_text_is_refused(run: Run) -> None:
+    with pytest.raises(InvalidInput, match="ListObjectsV2: "):
+        sent(run, ("ListObjectsV2", {"Bucket": "lake", "Prefix": "\ud800"}))
+
+
+def test_what_another_service_has_in_its_body_stays_there() -> None:
+    route, fills = Shapes(Compiler(to("http://127.0.0.1"), "test"), {}).find(
+        "resourcegroupstaggingapi:GetTagValues", {"Key": "tier"}
+    )
+
+    assert route.compiled.body == b'{"Key": "tier"}'
+    assert fills == Fills()
+
+
+@pytest.mark.parametrize("name", BLANKS)
+def test_placeholder_stands_where_botocores_model_has_the_parameter(name: str) -> None:
+    place = "header" if BLANKS[name].encode is str.encode else "querystring"
+    model = botocore.session.get_session().get_service_model("s3")
+    inputs = [model.operation_model(action).input_shape for action in model.operation_names]
+
+    found = [shape.members[name] for shape in inputs if shape is not None and name in shape.members]
+
+    assert {(one.type_name, one.serialization.get("location")) for one in found} == {("string", place)}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from airflow_s3batch.core.engine.access import Credentials, S3Access
 from airflow_s3batch.core.engine.compile import Compiler
-from airflow_s3batch.core.engine.compiled import ETAG, KEY, VERSION, Compiled, encode_key, encode_keys
+from airflow_s3batch.core.engine.compiled import BLANKS, KEY, VERSION, Compiled, encode_key, encode_keys
 from airflow_s3batch.core.engine.signing import Signer
 from airflow_s3batch.core.operations.base import TARGET
 from tests.core.engine.awkward import AWKWARD
@@ -128,11 +128,37 @@ def test_authorization_is_botocores_for_every_awkward_copy_source(access: S3Acce
         ), key
 
 
-@pytest.mark.parametrize("etag", ['"0123abcd-6"', "*", 'W/"a"', '"=%2F&<>"'])
-def test_authorization_is_botocores_for_an_etag(access: S3Access, etag: str) -> None:
-    sent = read(Signer(compiled(access, "DeleteObject", IfMatch=ETAG), PERMANENT).wire("a b", etag=etag))
+@pytest.mark.parametrize(
+    ("action", "name", "value"),
+    [
+        *(("DeleteObject", "IfMatch", etag) for etag in ('"0123abcd-6"', "*", 'W/"a"', '"=%2F&<>"')),
+        ("GetObject", "Range", "bytes=0-1"),
+        ("PutObject", "ContentType", "application/json;charset=utf-8"),
+        ("UploadPartCopy", "CopySourceRange", "bytes=5-10"),
+        ("UploadPartCopy", "UploadId", "VXBs.b2Fk_~-+/="),
+        *(("ListObjectsV2", name, "a b+c/é=&~?%2F\n") for name in ("ContinuationToken", "Prefix", "StartAfter")),
+        *(("ListObjectVersions", name, "a b+c/é=&~?%2F\n") for name in ("KeyMarker", "Prefix", "VersionIdMarker")),
+    ],
+)
+def test_value_behind_a_placeholder_is_sent_as_botocore_sends_it(
+    access: S3Access, action: str, name: str, value: str
+) -> None:
+    """Signed as botocore signs it, too."""
+    about: dict[str, Any] = {} if action.startswith("List") else {"Key": "a b"}
+    if action == "UploadPartCopy":
+        about |= {"PartNumber": 1, "UploadId": "id", "CopySource": {"Bucket": "lake", "Key": "k"}}
+    plain, blank = (
+        Compiler(access, "tests").compile(action, {"Bucket": "lake", **about, name: told})
+        for told in (value, BLANKS[name].placeholder)
+    )
 
-    assert sent.headers["if-match"] == etag
+    sent = read(Signer(blank, PERMANENT).wire(values={BLANKS[name].placeholder: value}))
+
+    wanted = read(Signer(plain, PERMANENT).wire())
+    assert sent.target == wanted.target
+    assert dict(sent.headers, authorization="", **{"x-amz-date": ""}) == dict(
+        wanted.headers, authorization="", **{"x-amz-date": ""}
+    )
     assert sent.headers["authorization"] == authorized_by_botocore(sent, access is AMAZON, PERMANENT, access.region)
 
 
