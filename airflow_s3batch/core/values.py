@@ -6,9 +6,11 @@ Text that holds a Jinja expression can't be checked before Airflow renders it, s
 
 from __future__ import annotations
 
+import ast
 import difflib
 import functools
 import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +37,7 @@ __all__ = [
     "known_arguments",
     "no_parameter",
     "one_of",
+    "read_list",
     "require_rendered",
 ]
 
@@ -116,6 +119,20 @@ def _explained(kind: type[Value], error: ValidationError) -> str:
         )
         problems.append(f"{place}: {what}{given}" if place else what)
     return f"{kind.__name__}: " + "; ".join(problems)
+
+
+def read_list(text: str) -> list[object] | None:
+    """The list that is written in a text, as a template writes one: as Python does, or as JSON; None if it is none."""
+    if not text.lstrip().startswith(("[", "(")):
+        return None
+    for read in (json.loads, ast.literal_eval):  # what is both means the same; Python takes JSON's surrogates apart
+        try:
+            found = read(text.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, (list, tuple)):
+            return list(found)
+    return None
 
 
 def no_parameter(name: str, known: Sequence[str]) -> str:

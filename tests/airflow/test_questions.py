@@ -87,6 +87,52 @@ def test_objects_may_be_the_list_that_a_task_returns(lake: Lake, run_dag: Run) -
     assert [bool(lake.tags(key)) for key in ("data/0", "data/1", "data/2", awkward)] == [True, False, True, True]
 
 
+def test_a_listing_may_ask_for_the_list_that_a_task_returns(lake: Lake, run_dag: Run) -> None:
+    lake.manifest("manifests/unused.csv", objects=6)
+    awkward = 'data/it\'s "a" [key], {{ 7 * 7 }}'
+    lake.put(awkward)
+    with DAG("tag_prefixes", schedule=None, default_args=DEFAULTS) as dag:
+
+        @task
+        def find() -> list[str]:
+            return ["data/0", "data/2", awkward]
+
+        s3_batch_job(
+            group_id="tag",
+            manifest=ListObjects(
+                "{{ [params.bucket] }}",
+                prefixes=find(),  # type: ignore[arg-type] # an XComArg stands for the list
+                exclude="{{ ['*/2', 'raw/**'] }}",
+                storage_classes=["{{ ['STANDARD', 'GLACIER'] | tojson }}"],
+            ),
+            operation=PutObjectTagging({"tier": "cold"}),
+            report=f"{lake.uri}/reports",
+        )
+    dag.params["bucket"] = lake.bucket
+
+    assert dag.task_dict["tag.prepare"].upstream_task_ids == {"find"}
+    assert run_dag(dag).state == "success"
+    tagged = [bool(lake.tags(key)) for key in (*(f"data/{number}" for number in range(6)), awkward)]
+    assert tagged == [True, *[False] * 5, True]
+
+
+def test_a_list_of_none_that_a_task_returns_does_not_mean_the_whole_bucket(
+    lake: Lake, run_dag: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lake.manifest("manifests/unused.csv", objects=2)
+    with DAG("tag_none", schedule=None, default_args=DEFAULTS) as dag:
+        s3_batch_job(
+            group_id="tag",
+            manifest=ListObjects(lake.bucket, prefixes="{{ [] }}"),
+            operation=PutObjectTagging({"tier": "cold"}),
+            report=f"{lake.uri}/reports",
+        )
+
+    assert run_dag(dag).state == "failed"
+    assert "prefixes: an empty list fits no object" in "".join(capfd.readouterr())
+    assert not any(lake.tags(f"data/{number}") for number in range(2))
+
+
 def test_text_that_is_no_template_is_named(lake: Lake, run_dag: Run, caplog: pytest.LogCaptureFixture) -> None:
     with DAG("tag_braces", schedule=None, default_args=DEFAULTS) as dag:
         s3_batch_job(

@@ -61,10 +61,15 @@ def generator_of(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _members_told(names: Mapping[str, str], fields: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: fields[field] for name, field in names.items()}
     return {
-        name: list(value) if isinstance(value, tuple) else value
+        name: _told(value) if isinstance(value, tuple) else value
         for name, value in values.items()
         if value is not None and value is not False and value != ()
     }
+
+
+def _told(values: tuple[Any, ...]) -> Any:
+    """The list; a template that is alone in it stands for itself, since it may render to a list."""
+    return values[0] if len(values) == 1 and is_template(values[0]) else list(values)
 
 
 def fields_of(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -90,8 +95,9 @@ def _fields(arguments: dict[str, Any]) -> dict[str, Any]:
     }
     if "MatchAllTags" in chosen:
         fields["tags"] = {tag["Key"]: tag["Value"] for tag in chosen["MatchAllTags"]}
-    sources = arguments.get("SourceBuckets", [arguments.get("SourceBucket", "")])
-    return {"bucket": [_bucket(source) for source in sources], **fields}
+    sources = arguments.get("SourceBuckets")
+    bucket = _bucket(arguments.get("SourceBucket", "")) if sources is None else [_bucket(source) for source in sources]
+    return {"bucket": bucket, **fields}
 
 
 def _members(name: str, inside: Mapping[str, Any], known: set[str]) -> dict[str, Any]:

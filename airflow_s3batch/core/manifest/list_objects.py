@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -28,7 +27,7 @@ from airflow_s3batch.core.manifest.replication import ReplicationRules
 from airflow_s3batch.core.manifest.wanted import Wanted, heads, regex_pattern
 from airflow_s3batch.core.manifest.written import ManifestWriter, encoded, moment
 from airflow_s3batch.core.rendering import is_template
-from airflow_s3batch.core.values import Flag, Moment, Text, WholeNumber, as_datetime, one_of
+from airflow_s3batch.core.values import Flag, Moment, Text, WholeNumber, as_datetime, one_of, read_list
 
 __all__ = ["ListObjects"]
 
@@ -43,18 +42,24 @@ _CLASSES = (
     "DEEP_ARCHIVE",
 )
 _PLACES = frozenset({"bucket", "bucket_owner", "output"})
-_LIST = re.compile(r"\[\s*(['\"]).*\1\s*\]", re.DOTALL)
-"""What a template makes of a list that a task returns."""
 _BASIC = ("Bucket", "Key")
 _VERSION = ("VersionId", "IsLatest", "IsDeleteMarker")
 _FACTS = ("Size", "LastModifiedDate", "ETag", "StorageClass")
 
 
 def _several(given: object) -> object:
-    """One text, or several."""
+    """One text, or several, also where a template has written them as one: what a task returned."""
     if given is None:
         return ()
+    if isinstance(given, str) and (texts := _texts_in(given)) is not None:
+        return tuple(texts)
     return tuple(given) if isinstance(given, (list, tuple, set, frozenset)) else (given,)
+
+
+def _texts_in(text: str) -> list[object] | None:
+    """The texts of a list that is written in one; None if it is no such list."""
+    found = None if is_template(text) else read_list(text)
+    return found if found is not None and all(isinstance(one, str) for one in found) else None
 
 
 def _one_of_several(given: object) -> object:
@@ -80,7 +85,8 @@ class ListObjects(GeneratedManifest):
     """The objects of a bucket, by listing it when the job is prepared: ``ListObjects("lake", prefixes=["raw/"])``.
 
     What is found is written down in the job's folder, as an inventory, and that is what is run. An object has to pass
-    all that is said; where several are given (``prefixes=["a/", "b/"]``), one of them.
+    all that is said; where several are given (``prefixes=["a/", "b/"]``, or the output of a task that returns such a
+    list), one of them.
 
     Args:
         bucket: the bucket, or several.
@@ -198,20 +204,17 @@ class ListObjects(GeneratedManifest):
     def _check_texts(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
         if "" in texts:
             raise InvalidInput("an empty text is in everything; leave it out")
+        if lists := [text for text in texts if _texts_in(text) is not None]:
+            shown = printable(repr(lists[0]), 40)
+            raise InvalidInput(f"{shown} is a whole list; give it alone, not among others")
         return texts
 
     @field_validator("globs", "exclude")
     @classmethod
     def _check_globs(cls, globs: tuple[str, ...]) -> tuple[str, ...]:
         for glob in globs:
-            if is_template(glob):
-                continue
-            if _LIST.fullmatch(glob):  # as a set of characters it would exclude next to nothing
-                shown = printable(repr(glob), 40)
-                raise InvalidInput(
-                    f"{shown} is a whole list in one text, which is not taken apart; give each by itself"
-                )
-            Glob(glob)
+            if not is_template(glob):
+                Glob(glob)
         return globs
 
     @field_validator("regexes")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
@@ -19,7 +17,7 @@ from airflow_s3batch.core.manifest.generated import GeneratedManifest
 from airflow_s3batch.core.manifest.layout import KEY_MOST
 from airflow_s3batch.core.manifest.written import ManifestWriter, encoded
 from airflow_s3batch.core.rendering import is_template
-from airflow_s3batch.core.values import Text, is_reference, known_arguments
+from airflow_s3batch.core.values import Text, is_reference, known_arguments, read_list
 
 __all__ = ["Objects"]
 
@@ -44,15 +42,10 @@ def _listed(given: object) -> object:
 
 
 def _rendered(text: str) -> list[object]:
-    """The list that a template rendered to: in Jinja's text form, which is Python's, or in JSON's."""
-    for read in (json.loads, ast.literal_eval):  # what is both means the same; Python takes JSON's surrogates apart
-        try:
-            found = read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(found, (list, tuple)):
-            return list(found)
-    raise InvalidInput(f"{printable(repr(text), 80)} is no list; {_WAY_OUT}")
+    found = read_list(text)
+    if found is None:
+        raise InvalidInput(f"{printable(repr(text), 80)} is no list; {_WAY_OUT}")
+    return found
 
 
 def _parts(given: object) -> object:

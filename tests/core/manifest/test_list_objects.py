@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -470,6 +470,20 @@ def test_it_comes_back_from_its_json(manifest: ListObjects) -> None:
     assert manifest_from_aws(json.loads(json.dumps(manifest.to_aws()))) == manifest
 
 
+@pytest.mark.parametrize("written", [str, json.dumps])
+@pytest.mark.parametrize("name", ["prefixes", "suffixes", "substrings", "globs", "regexes", "exclude"])
+def test_a_list_in_one_text_is_taken_apart(name: str, written: Callable[[Any], str]) -> None:
+    """As a template writes one that a task has returned."""
+    texts = ["it's/", 'a "b", c/', "é\n", "plain"]
+
+    assert ListObjects("data", **{name: written(texts)}) == ListObjects("data", **{name: texts})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["[ab]*", "[1, 2]", "['a', 2]", "('a')", "['a'", "a, b"])
+def test_what_only_looks_like_a_list_is_one_text(text: str) -> None:
+    assert ListObjects("data", prefixes=text).prefixes == (text,)
+
+
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
@@ -478,11 +492,10 @@ def test_it_comes_back_from_its_json(manifest: ListObjects) -> None:
         ({"bucket": ["data", "data"]}, "named twice"),
         ({"suffixes": [""]}, "suffixes: an empty text"),
         ({"globs": "a[z-a]"}, r"globs: 'a\[z-a\]' is no glob: bad character range"),
-        (
-            {"exclude": "['raw/**', 'tmp/**']"},
-            r"exclude: \"\['raw/.* is a whole list in one text, .*; give each by itself",
-        ),
-        ({"globs": '["a*"]'}, "globs: .* is a whole list in one text"),
+        ({"exclude": ["a", "['raw/**', 'tmp/**']"]}, r"exclude: \"\['raw/.* is a whole list; give it alone"),
+        ({"prefixes": ["a", '["b"]']}, "prefixes: .* is a whole list; give it alone, not among others"),
+        ({"prefixes": "[]"}, "prefixes: an empty list fits no object"),
+        ({"bucket": "[]"}, "bucket: name a bucket"),
         ({"regexes": "a("}, r"regexes: 'a\(' is no regular expression: .* at position 1"),
         ({"prefixes": "x" * 1025}, "has 1,025 characters; keys have at most 1,024"),
         ({"created_after": "yesterday"}, "created_after: 'yesterday' is not a date"),
