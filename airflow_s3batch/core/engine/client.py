@@ -50,6 +50,8 @@ _RENEWED_LASTS = 1.0
 # What may have been done, or goes on, where no answer came: whoever made the call decides about another.
 _NOT_TWICE = frozenset({"lambda:Invoke"})
 _PERHAPS_DONE = (TimedOut, Reset, InvalidAnswer)
+_CROSSED_MOST = 0.3
+"""Seconds within which a server that closes an idle connection just as it is used again has closed it."""
 
 
 class Reply(NamedTuple):
@@ -263,20 +265,31 @@ class S3:
         pace: Pace | None = None,
         read: Callable[[Answer], None] | None = None,
     ) -> Answer | Fault:
-        if pace is not None:
-            await pace.wait()
+        if pace is None:
+            return await self._ask_once(route, fills, read)
+        await pace.wait()
+        try:
+            result = await self._ask_once(route, fills, read)
+        except BaseException:  # cancelled, as siblings of a part that failed are: its right must not be lost
+            pace.dropped()
+            raise
+        pace.ended(result)
+        return result
+
+    async def _ask_once(self, route: Route, fills: Fills, read: Callable[[Answer], None] | None) -> Answer | Fault:
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
             asked = _ask(route.signer(self.credentials).wire(*fills))
             answer = await self._transport.converse(route.origin, asked, bodyless=route.bodyless)
             self.answers += 1
             if read is not None and route.succeeded(answer):
                 read(answer)
-            result: Answer | Fault = answer
         except Fault as fault:
-            result = fault
-        if pace is not None:
-            pace.ended(result)
-        return result
+            if isinstance(fault, Reset) and clock() - began > _CROSSED_MOST:
+                fault.stale = False  # the server may have been at it for so long
+            return fault
+        return answer
 
     async def _ask(self, action: str, bucket: str) -> Answer | Fault:
         """One attempt at a call about a bucket."""

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "kind_for"]
 
 _PROGRESS = 16 * 1024
-"""A read of at least so many bytes restarts the read timeout: large bodies may take long, a trickle may not."""
+"""So many bytes of a body restart the read timeout: large bodies may take long, a trickle may not."""
+_ALIVE_MOST = 14
+"""Read timeouts for which white space in a body, by which S3 keeps a connection open while it copies, may restart it:
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
 _HEAD_MOST = 256 * 1024
 """Bytes of an answer's headers; S3's are some hundred."""
 _new = tuple.__new__  # of a NamedTuple: half of what calling it costs
@@ -51,6 +54,10 @@ class Connection(asyncio.BaseProtocol):
         self._head = b""
         self._in_head = True
         self._body: list[bytes] = []
+        self._progress = 0
+        """Bytes of the body since the read timeout began."""
+        self._latest: float | None = None
+        """Until when white space may put the deadline off, once some has come."""
         self._answer: Answer | None = None
         self._bodyless = False
         self._surplus = False
@@ -116,8 +123,7 @@ class Connection(asyncio.BaseProtocol):
         if self._in_head:
             read = bytes(read)
             self._head = self._head + read if self._head else read
-        elif len(read) >= _PROGRESS:
-            self.deadline = self._pool.due
+        pieces = len(self._body)
         try:
             self._parser.feed_data(read)
         except httptools.HttpParserError as error:
@@ -128,15 +134,28 @@ class Connection(asyncio.BaseProtocol):
         # Not before the whole read is parsed: bytes behind the answer would be taken for the next request's.
         if self._answer is not None:
             self._proceed(self._answer)
-        elif self._in_head and len(self._head) > _HEAD_MOST:
+        elif not self._in_head:
+            self._go_on_waiting(self._body[pieces:])
+        elif len(self._head) > _HEAD_MOST:
             self._fail(InvalidAnswer(f"headers of over {_HEAD_MOST} bytes"))
+
+    def _go_on_waiting(self, came: list[bytes]) -> None:
+        """Restart the read timeout if the answer's body makes progress, or S3 says that it is still at it."""
+        self._progress += sum(map(len, came))
+        if self._progress >= _PROGRESS:
+            self._progress = 0
+            self.deadline = self._pool.due
+        elif came and not b"".join(came).strip():
+            if self._latest is None:
+                self._latest = self.deadline + _ALIVE_MOST * self._pool.read_timeout
+            self.deadline = min(self._pool.due, self._latest)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed."""
         self.closed = True
         if self._conversation is None:
             return
-        if not self._in_head and exc is None and not _FRAMED.search(self._head):
+        if not self._in_head and exc is None and not _FRAMED.search(self._head.partition(b"\r\n\r\n")[0]):
             # An old server's answer without a length: it ends with the connection.
             self._finish(self._parser.get_status_code(), keep=False)
             if self._answer is not None:
@@ -180,6 +199,7 @@ class Connection(asyncio.BaseProtocol):
         body = b""
         if self._body:
             body, self._body = b"".join(self._body), []
+            self._progress, self._latest = 0, None
         self._answer = _new(Answer, (status, self._head, body))
         if not keep:
             self.close()

@@ -210,6 +210,10 @@ class Pace:
         self.active -= 1
         self.done += 1
 
+    def dropped(self) -> None:
+        """A request has been given up: how it would have ended isn't known."""
+        self.active -= 1
+
     def ended(self, result: Answer | Fault) -> None:
         """A request has ended somehow: slow down if S3 asks for it."""
         self.answered()

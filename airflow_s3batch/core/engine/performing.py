@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_s3batch.core.calls import RawCalls
+from airflow_s3batch.core.engine.conversation import ConnectFault
 from airflow_s3batch.core.errors import (
     CredentialsRefused,
     ObjectFailed,
@@ -40,8 +41,8 @@ def failed(entry: Entry, status: int, code: str, message: object) -> Outcome:
 class Performing:
     """Asks operations to do it, and tells every object's outcome, whatever their code comes to.
 
-    All three methods raise `Unreachable` if nobody got through in all that time, `CredentialsRefused`, and `Stopped`
-    and `ReportError`, by which an operation ends the run.
+    All three methods raise `Unreachable` if no connection could be opened in all that time, `CredentialsRefused`, and
+    `Stopped` and `ReportError`, by which an operation ends the run.
 
     Args:
         s3: whose answers show that S3 is there.
@@ -82,8 +83,9 @@ class Performing:
         ):  # the first is usual, and fast
             told = f"the operation told {len(outcomes)} outcomes of {len(entries)} objects, not one of each"
             raise ObjectFailed("OutcomesMissing", told)
-        if not "".join([one[4] for one in outcomes]).isprintable():
-            return [one._replace(message=_short(one.message)) for one in outcomes]
+        texts = [text for one in outcomes for text in one[3:5]]
+        if max(map(len, texts)) > _MESSAGE_MOST or not "".join(texts).isprintable():
+            return [one._replace(code=_short(one.code), message=_short(one.message)) for one in outcomes]
         return outcomes
 
     async def _outcomes(
@@ -98,7 +100,9 @@ class Performing:
         except (CredentialsRefused, Stopped, ReportError):
             raise
         except Unreachable as error:
-            if self._s3.answers == before:
+            # What was sent and got no answer in all that time may be for the object's own sake: it would hold up a run
+            # of no others, again and again.
+            if error.code == ConnectFault.code and self._s3.answers == before:
                 raise
             told = (0, error.code, error.message)
         except S3Error as error:

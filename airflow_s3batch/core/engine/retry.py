@@ -92,18 +92,19 @@ def is_error_inside(body: bytes) -> bool:
 
 
 def read_error(status: int, body: bytes, kind: str = "") -> tuple[str, str]:
-    """S3's error code and message in an answer's body; from the status where the body holds none (HEAD).
+    """S3's error code and message in an answer's body; from the status where the body holds none (HEAD). Never empty.
 
     Services that speak JSON tell the code in the header ``x-amzn-errortype``, here `kind`.
     """
+    by_status = _BARE.get(status, str(status))
     if kind:
-        return kind.partition(":")[0], _json_message(body)
+        return kind.partition(":")[0].strip() or by_status, _json_message(body)
     head = body[:_ERROR_MOST]
     code, message = _CODE.search(head), _MESSAGE.search(head)
     told = _plain(message[1]) if message else ""
     if code:
-        return _plain(code[1]), told
-    return _BARE.get(status, str(status)), told or f"HTTP status {status} without an S3 error body"
+        return _plain(code[1]) or by_status, told
+    return by_status, told or f"HTTP status {status} without an S3 error body"
 
 
 def _json_message(body: bytes) -> str:

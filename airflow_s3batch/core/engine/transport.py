@@ -181,6 +181,7 @@ class HttpTransport:
             except OSError as error:  # noqa: PERF203 - a handful of addresses
                 last = error
             else:
+                connection.deadline = self.idle_until  # should nobody use it: who wanted it may have been cancelled
                 self._open_now.add(connection)
                 return connection
         raise last or OSError("no address found")

@@ -69,6 +69,10 @@ SUCCESSES: dict[str, Sequence[Step]] = {
     "HTTP/1.0": [b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok", Move.CLOSE],
     "HTTP/1.0 without a length": [b"HTTP/1.0 200 OK\r\nserver: old\r\n\r\nbody until the end", Move.CLOSE],
     "HTTP/1.1 without a length": [b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nbody until the end", Move.CLOSE],
+    "without a length, with one in its body": [
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nbody\r\ncontent-length: 99\r\n",
+        Move.CLOSE,
+    ],
     "HTTP/1.0 without a length and a body": [b"HTTP/1.0 200 OK\r\n\r\n", Move.CLOSE],
     "bare line feeds around it": [b"\r\n\r\n" + OK],
     "odd spelling of headers": [b"HTTP/1.1 200 OK\r\nCONTENT-LENGTH:0\r\nX-Odd:\r\n\r\n"],
@@ -82,6 +86,9 @@ PERMANENT: dict[str, tuple[bytes, int, str]] = {
     "403 signature": (error(403, "SignatureDoesNotMatch"), 403, "SignatureDoesNotMatch"),
     "409": (error(409, "RestoreAlreadyInProgress"), 409, "RestoreAlreadyInProgress"),
     "501": (error(501, "NotImplemented"), 501, "NotImplemented"),
+    "403 with an empty code": (answer(403, b"<Error><Code/><Code> </Code></Error>"), 403, "AccessDenied"),
+    "403 with a code of nothing": (answer(403, b"<Error><Code><![CDATA[]]></Code></Error>"), 403, "AccessDenied"),
+    "418 with an empty type": (answer(418, b"{}", {"x-amzn-errortype": ":http://a/"}), 418, "418"),
     "304": (b"HTTP/1.1 304 Not Modified\r\n\r\n", 304, "NotModified"),
     "302": (answer(302, headers={"location": "http://elsewhere.example/"}), 302, "302"),
 }
@@ -304,6 +311,42 @@ class TestTimeouts:
         with ScriptedServer(lambda _: steps) as server:
             assert run(get(server.url)) == piece * 8
 
+    def test_a_body_that_comes_in_small_pieces_is_waited_for_as_long_as_it_comes(self, run: Run) -> None:
+        piece = b"x" * 6_000
+        steps: list[Step] = [answer(200, headers={"content-length": str(20 * len(piece))})]
+        steps += [step for _ in range(20) for step in (piece, 0.05)]
+
+        async def get(url: str) -> bytes:
+            async with S3(to(url), limits(read_timeout=0.4, retries=0)) as s3:
+                body: bytes = (await s3.call("GetObject", Bucket="lake", Key="k"))["Body"]
+                return body
+
+        with ScriptedServer(lambda _: steps) as server:
+            assert run(get(server.url)) == piece * 20
+
+    @pytest.mark.parametrize("piece", [b"1\r\n \r\n", b"2\r\n\r\n\r\n"], ids=["a space", "a line"])
+    def test_white_space_by_which_s3_says_that_it_is_still_copying_is_waited_for(self, run: Run, piece: bytes) -> None:
+        document = COPIED.partition(b"\r\n\r\n")[2]
+        began = b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n15\r\n<?xml version="1.0"?>\r\n'
+        steps: list[Step] = [began, *(step for _ in range(8) for step in (piece, 0.2))]
+        with ScriptedServer(lambda _: [*steps, b"%x\r\n%b\r\n0\r\n\r\n" % (len(document), document)]) as server:
+            chosen = limits(read_timeout=0.5, retries=1)
+            outcomes = run(fly(to(server.url), entries(["a", "b"]), CopyObject("archive"), chosen=chosen))
+
+        assert [outcome.succeeded for outcome in outcomes] == [True, True]
+        assert len(server.requests) == 2
+
+    def test_white_space_is_not_waited_for_for_ever(self, run: Run) -> None:
+        began = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n"
+        with ScriptedServer(lambda _: [began, *(step for _ in range(100) for step in (b" ", 0.05))]) as server:
+            started = time.monotonic()
+            chosen = limits(read_timeout=0.1, retries=0)
+            (outcome,) = run(fly(to(server.url), entries(["a"]), CopyObject("archive"), chosen=chosen))
+            took = time.monotonic() - started
+
+        assert outcome.code == "RequestTimeout"
+        assert 1.4 <= took < 4.0
+
     def test_one_stalled_object_holds_nobody_up(self, run: Run) -> None:
         keys = ["stalled", *(f"k{number}" for number in range(500))]
         seen: list[float] = []
@@ -380,6 +423,29 @@ class TestKeepAlive:
         with ScriptedServer(lambda _: [OK, 0.02, Move.CLOSE]) as server:
             run(call_twice(server.url))
             assert server.greeted == 2
+
+    @pytest.mark.parametrize(("seconds", "asked"), [(0.0, 3), (0.6, 2)], ids=["at once", "after a while"])
+    def test_what_may_have_been_done_is_not_sent_again(self, run: Run, seconds: float, asked: int) -> None:
+        """A connection that is closed as it is used again never carried the request; later, it may have."""
+
+        async def invoke_twice(url: str) -> None:
+            async with S3(to(url), limits(retries=3), sleep=Naps()) as s3:
+                await s3.call("lambda:Invoke", FunctionName="f", Payload=b"first")
+                if seconds:
+                    with pytest.raises(Unreachable, match="ConnectionReset"):
+                        await s3.call("lambda:Invoke", FunctionName="f", Payload=b"second")
+                else:
+                    await s3.call("lambda:Invoke", FunctionName="f", Payload=b"second")
+
+        served = Counter[int]()
+
+        def script(request: Request) -> Sequence[Step]:
+            served[request.connection] += 1
+            return [OK] if served[request.connection] == 1 else [seconds, Move.CLOSE]
+
+        with ScriptedServer(script) as server:
+            run(invoke_twice(server.url))
+            assert len(server.requests) == asked
 
     def test_head_answers_have_a_length_and_no_body(self, run: Run) -> None:
         async def heads(url: str) -> list[int]:

@@ -244,6 +244,44 @@ def test_task_that_an_operation_cancels_itself_fails_its_object_only(run: Run) -
     ]
 
 
+@pytest.mark.parametrize("impatient", [True, False], ids=["timed out", "let go with its siblings"])
+def test_calls_that_an_operation_lets_go_of_hold_up_nobody(run: Run, impatient: bool) -> None:
+    class LettingGo(StepsOperation):
+        aws_name: ClassVar[str] = "TestLettingGo"
+
+        async def perform(self, entry: Entry, s3: S3Calls) -> str:
+            calling = [asyncio.ensure_future(s3.call("HeadObject", Bucket=entry.bucket, Key=entry.key))]
+            if entry.key.startswith("good"):
+                await calling[0]
+                return "done"
+            if not impatient:
+                calling.append(asyncio.ensure_future(s3.call("HeadObject", Bucket=entry.bucket, Key="forbidden")))
+            done, slow = await asyncio.wait(calling, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+            for call in (*done, *slow):
+                call.cancel()
+            ended = await asyncio.gather(*calling, return_exceptions=True)
+            return ", ".join(type(end).__name__ for end in ended)
+
+    def script(request: Request) -> Sequence[Step]:
+        return heads(request) if "forbidden" in request.path or "good" in request.path else [0.3, *heads(request)]
+
+    keys = [f"slow{at}" for at in range(6)] + [f"good{at}" for at in range(6)]
+    with ScriptedServer(script) as server:
+        flying = fly(to(server.url), entries(keys), LettingGo(), chosen=limits(in_flight=2))
+        outcomes = run(asyncio.wait_for(flying, 20))
+    told = {outcome.entry.key: outcome.message for outcome in outcomes}
+    assert len(told) == len(keys)
+    assert told["slow0"].startswith("CancelledError")
+    assert [told[f"good{at}"] for at in range(6)] == ["done"] * 6
+
+
+def test_object_whose_calls_are_never_answered_ends_nothing_but_itself(run: Run) -> None:
+    with ScriptedServer(lambda request: [60.0] if "last" in request.path else heads(request)) as server:
+        chosen = limits(in_flight=1, read_timeout=0.2, retries=1)
+        outcomes = run(fly(to(server.url), entries(["a", "last"]), Described(), chosen=chosen))
+    assert [(outcome.entry.key, outcome.code) for outcome in outcomes] == [("a", ""), ("last", "RequestTimeout")]
+
+
 def test_run_that_is_stopped_tells_no_outcome_of_what_it_cancels(run: Run) -> None:
     class Endless(StepsOperation):
         aws_name: ClassVar[str] = "TestEndless"
@@ -319,7 +357,7 @@ class ToldOfMany(BatchOperation):
     message: str
 
     async def perform_many(self, entries: Sequence[Entry], s3: S3Calls) -> list[Outcome]:  # noqa: ARG002
-        return [good(entry)._replace(message=self.message) for entry in entries]
+        return [good(entry)._replace(code=self.message, message=self.message) for entry in entries]
 
 
 @pytest.mark.parametrize("kind", [Told, ToldOfMany])
@@ -338,6 +376,13 @@ def test_whoever_reads_the_report_finds_a_row_a_line_whatever_messages_hold(
     assert shown == r'two\nlines\r\n, a "tab"\t, \x00, \x1b[31m and ✓'
     found = duckdb.execute(f"SELECT column6, count(*) FROM read_csv('{told}', header=false) GROUP BY 1").fetchall()
     assert found == [(shown, 5_001)]
+    assert {outcome.code for outcome in outcomes} <= {shown, "", "Odd"}
+
+
+def test_codes_and_messages_of_a_batch_are_cut(run: Run) -> None:
+    with ScriptedServer(heads) as server:
+        outcomes = run(fly(to(server.url), entries(["a", "b"]), ToldOfMany(message="x" * 200_000)))
+    assert {(len(outcome.code), len(outcome.message)) for outcome in outcomes} == {(1_000, 1_000)}
 
 
 def test_the_run_ends_when_nobody_answers_any_of_the_calls(run: Run) -> None:
