@@ -63,6 +63,11 @@ class S3BatchRestoreSensor(S3BatchTask, BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         check_flags(plus_is_space=plus_is_space, deferrable=deferrable)
+        if kwargs.get("mode") == "reschedule" and not deferrable:
+            raise InvalidInput(
+                "mode='reschedule' forgets at every look which objects can be read already, and would ask S3 for all "
+                "of them again; write deferrable=True, which gives the worker's slot back as well"
+            )
         super().__init__(poke_interval=poke_interval, **{"multiple_outputs": True, **kwargs})
         self.job = job
         self.plus_is_space = plus_is_space

@@ -99,9 +99,11 @@ class S3BatchJobSensor(S3BatchTask, BaseSensorOperator):
 
         Raises:
             JobFailed: the job is Failed or Cancelled.
+            InvalidInput: the job's id is none.
         """
         from airflow_s3batch.core.folder.store import JobFolder
 
+        check_text("job_id", self.job_id)  # a task may have returned something else
         access, place = self.open_access(), as_report(self.report).place
 
         async def work(s3: S3, _: asyncio.Event) -> tuple[JobState | None, str]:

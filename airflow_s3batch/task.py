@@ -41,6 +41,8 @@ _PROGRESS_EVERY = 10.0
 """Seconds between two lines of progress in the log."""
 _LETS_OTHERS = 900.0
 """Seconds for which a partition lets a more urgent job go first."""
+_NAMES = ("job_id", "aws_conn_id", "region_name")
+"""Fields that are texts and name something: None would be a name like any other."""
 
 
 class S3BatchTask(BaseOperator):
@@ -83,12 +85,19 @@ class S3BatchTask(BaseOperator):
         jinja_env: jinja2.Environment | None = None,
         seen_oids: set[int] | None = None,
     ) -> Any:
-        """Render as Airflow does, and a value as its JSON; the job that is built of it checks what was a template."""
+        """Render as Airflow does, and a value as its JSON; the job that is built of it checks what was a template.
+
+        In both, and in the texts that name a job or a connection, an expression that is None is an error.
+        """
         render = super().render_template
         if isinstance(content, Value):
-            strict = refusing_none(jinja_env or self.get_template_env())
-            return render_leaves(content.to_aws(), lambda text: render(text, context, strict))
-        return render(content, context, jinja_env, seen_oids)
+            document: Any = content.to_aws()
+        elif isinstance(content, str) and any(content is getattr(self, name, None) for name in _NAMES):
+            document = content
+        else:
+            return render(content, context, jinja_env, seen_oids)
+        strict = refusing_none(jinja_env or self.get_template_env())
+        return render_leaves(document, lambda text: render(text, context, strict))
 
     def on_kill(self) -> None:
         """Save what is done and begin nothing more; Airflow calls this in a signal handler, and `execute` goes on."""

@@ -42,8 +42,8 @@ class Limits(Value):
     connect_timeout: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     """Seconds to open a connection, TLS included."""
     read_timeout: float = Field(default=60.0, gt=0, allow_inf_nan=False)
-    """Seconds to wait for an answer once a request is sent; every 16 KiB of its body begin them anew, and, at most fifteen
-    times, white space by which S3 says that it is still at it."""
+    """Seconds to wait for an answer once a request is sent; every 16 KiB of its body begin them anew, and, at most
+    fifteen times, white space by which S3 says that it is still at it."""
 
     @field_validator("requests_per_second")
     @classmethod

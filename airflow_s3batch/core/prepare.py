@@ -91,9 +91,8 @@ async def prepare(
         if state is not None and not reopens:
             _going_on(state)
         if before is not None:
-            job = await _renewed(folder, before, spec)
-            await _settle(folder, job, now, waits=confirmation_required, reopens=reopens)
-            return job
+            await _settle(folder, before, now, waits=confirmation_required, reopens=reopens)
+            return await _renewed(folder, before, spec)
         begun = await _begin(folder, now, reopens=reopens)
         sizes = rows_per_partition, max_partitions
         made = await _made(spec, s3, folder, created=begun.created, sizes=sizes, now=now)
@@ -187,12 +186,11 @@ async def take_up(
         )
     changes = {"limits": limits, "priority": priority}
     spec = job.spec.model_copy(update={name: value for name, value in changes.items() if value is not None})
-    job = await _renewed(folder, job, spec)
     # A job that had failed before it was this owner's: their retry is the first to reach it, and may open it.
     reopens = reopens or not is_owners
     async with _ended_if_stopped(folder, now):
         await _settle(folder, job, now, waits=confirmation_required, reopens=reopens, taker=tuple(owner))
-    return job
+        return await _renewed(folder, job, spec)
 
 
 def _not_prepared(folder: JobFolder, report: CompletionReport, state: JobState | None) -> JobConflict:
@@ -213,7 +211,10 @@ async def _look(folder: JobFolder) -> tuple[JobState | None, Job | None]:
 
 
 async def _renewed(folder: JobFolder, job: Job, spec: JobSpec) -> Job:
-    """The job that was prepared before, with the limits, the threshold, the description and the priority of now."""
+    """The job that was prepared before, with the limits, the threshold, the description and the priority of now.
+
+    Not before it is known that it may be run: one that is cancelled stays as it is.
+    """
     spec = spec.model_copy(update={"manifest": job.spec.manifest})
     if job.spec == spec:
         return job

@@ -72,11 +72,11 @@ async def complete(
         raise stopped
     try:
         return await _completed(job, folder, summaries or (), beat, now)
-    except JobConflict:
+    except S3BatchError:
         state = await folder.read_state()
         if state is None or not (end := end_of(state)):
             raise
-        # Somebody has cancelled it just now.
+        # Somebody has cancelled it just now, and leaves its end to this.
         raise await wind_up(job, folder, end, now) from None
 
 

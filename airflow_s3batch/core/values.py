@@ -192,13 +192,20 @@ def _as_text(given: object) -> object:
     return given
 
 
+_BASIC = re.compile(r"^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)")
+_OFFSET = re.compile(r"(T.*[+-]\d\d)(\d\d)$")
+_FRACTION = re.compile(r"[.,](\d+)")
+
+
 def as_datetime(moment: str) -> datetime:
-    """What a `Moment` tells, or other text in ISO 8601: up to Python 3.10 a datetime doesn't read its Z.
+    """What a `Moment` tells, or other text in ISO 8601, of which Python 3.10 reads by itself only its own form.
 
     Raises:
         ValueError: it isn't that.
     """
-    return datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    moment = _BASIC.sub(r"\1-\2-\3T\4:\5:\6", moment.replace("Z", "+00:00"))
+    moment = _OFFSET.sub(r"\1:\2", moment)
+    return datetime.fromisoformat(_FRACTION.sub(lambda digits: f".{digits[1][:6]:0<6}", moment))
 
 
 def _as_moment(given: object) -> object:

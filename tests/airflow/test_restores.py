@@ -96,6 +96,12 @@ def sensor(job: Any = REPORT, **options: Any) -> S3BatchRestoreSensor:
         return S3BatchRestoreSensor(task_id="wait", job=job, **{"poke_interval": 0.05, **options})
 
 
+def test_sensor_that_would_forget_what_it_has_seen_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"mode='reschedule' forgets at every look .* write deferrable=True"):
+        sensor(mode="reschedule", deferrable=False)
+    assert sensor(mode="reschedule", deferrable=True).deferrable
+
+
 def test_plus_in_a_report_of_awss_about_an_inventory_is_a_space(slow: Slow, context: Context) -> None:
     slow.rows = b"lake,a+b,,succeeded,202,,Successful\r\n"
 

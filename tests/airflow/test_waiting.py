@@ -64,6 +64,18 @@ def test_sensor_that_could_only_wait_in_vain_is_an_error_when_the_file_is_parsed
         S3BatchJobSensor(**{"task_id": "wait", "job_id": JOB, "report": "s3://lake/reports", **slip})
 
 
+def test_job_that_is_named_by_none_is_not_waited_for() -> None:
+    with DAG("dag", schedule=None):
+        rendered = S3BatchJobSensor(task_id="wait", job_id="{{ params.job or none }}", report="s3://lake/reports")
+        returned = S3BatchJobSensor(task_id="wait_too", job_id="x", report="s3://lake/reports")
+    returned.job_id = None  # type: ignore[assignment] # as of a task that has returned None
+
+    with pytest.raises(InvalidInput, match=r"'\{\{ params.job or none \}\}' comes to None"):
+        rendered.render_template_fields({"params": {"job": ""}})
+    with pytest.raises(InvalidInput, match="job_id=None is no text"):
+        returned.poke({})
+
+
 @pytest.mark.parametrize("status", [None, *(status for status in JobStatus if not status.ended)])
 def test_sensor_waits_until_the_job_has_ended(
     sensor: S3BatchJobSensor, lake: Lake, context: Context, status: JobStatus | None

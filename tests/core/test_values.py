@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +29,7 @@ from airflow_s3batch.core.values import (
     Text,
     Value,
     WholeNumber,
+    as_datetime,
     known_arguments,
     one_of,
     require_rendered,
@@ -268,3 +269,23 @@ def test_unknown_arguments_are_named_with_the_known_ones() -> None:
 def test_arguments_that_are_no_object_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"^CopyObject: \['A'\] is no JSON object of parameters"):
         known_arguments("CopyObject", ["A"], {"A"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("2026-12-31", (0, 0)),
+        ("2026-12-31T00:00:00.5Z", (0, 500_000)),
+        ("2026-12-31T00:00:01,123456789+00:00", (1, 123_456)),
+        ("20261231T000002Z", (2, 0)),
+        ("20261231T000002.25+0000", (2, 250_000)),
+        ("2026-12-31T01:00:03+0100", (3, 0)),
+        ("2026-12-31 00:00:04", (4, 0)),
+    ],
+)
+def test_moments_are_read_alike_by_every_python(written: str, told: tuple[int, int]) -> None:
+    """Up to 3.10 Python reads by itself what it writes, and no other form of ISO 8601."""
+    moment = as_datetime(written)
+
+    utc = moment.astimezone(timezone.utc) if moment.tzinfo else moment
+    assert (utc.date(), utc.hour, utc.second, utc.microsecond) == (date(2026, 12, 31), 0, *told)

@@ -16,15 +16,24 @@ from airflow_s3batch.core.job import Job, JobStatus
 
 __all__ = ["answer", "ask", "expire"]
 
+_REFUSED = "Refused by "
+"""How the reason of a job begins that was cancelled by who was asked."""
+
 
 async def ask(job: Job, s3: S3Calls, *, now: Callable[[], datetime] = utc_now) -> bool:
     """Whether a person has to be asked; the job is Suspended while it waits. One that was confirmed is not asked about.
 
-    A job that has ended is asked about again: it is being run again.
+    A job that has ended is asked about again: it is being run again. Not one that somebody has cancelled, other than by
+    refusing it: that only begins again from where it was prepared.
+
+    Raises:
+        JobCancelled: somebody has cancelled it.
     """
 
     def waiting(state: JobState | None) -> JobState:
         state = state or _unknown(job)
+        if state.status is JobStatus.CANCELLED and not state.reason.startswith(_REFUSED):
+            raise JobCancelled(state.job_id, state.reason)
         if state.status is JobStatus.SUSPENDED or state.status.ended:
             return state.moved(JobStatus.SUSPENDED, at=now(), reason=AWAITING)
         return state
@@ -50,7 +59,7 @@ async def answer(job: Job, s3: S3Calls, *, approved: bool, by: str, now: Callabl
                 f"job {job.job_id} was refused by {printable(by)}, and is {state.status.value}: "
                 "it was let run by its id; cancel it if it is to stop"
             )
-        return state.moved(JobStatus.CANCELLED, at=now(), reason=f"Refused by {by}")
+        return state.moved(JobStatus.CANCELLED, at=now(), reason=f"{_REFUSED}{by}")
 
     return (await JobFolder.of(s3, job).change_state(answered)).status
 

@@ -13,6 +13,9 @@ from airflow_s3batch.core.results import read_results, result_rows
 
 __all__ = ["Leavings", "gather"]
 
+_AT_ONCE = 4
+"""Partitions at once."""
+
 
 class Leavings(NamedTuple):
     """The latest outcome of every object of a partition that has one."""
@@ -31,7 +34,8 @@ async def gather(job: Job, folder: JobFolder) -> list[Leavings]:
     Raises:
         ReportError: the folder can't be read or written.
     """
-    return await each(lambda partition: _left(folder, partition.number), job.partitions)
+    # A few at a time, since each of them reads many checkpoints at once.
+    return await each(lambda partition: _left(folder, partition.number), job.partitions, at_once=_AT_ONCE)
 
 
 async def _left(folder: JobFolder, partition: int) -> Leavings:

@@ -180,6 +180,9 @@ def test_job_that_was_cancelled_or_failed_meanwhile_cannot_be_confirmed() -> Non
         await Controls(s3, job.spec.report.place, job.job_id).cancel("no more room")
         with pytest.raises(JobCancelled, match="no more room"):
             await answer(job, s3, approved=True, by="ada")
+        with pytest.raises(JobCancelled, match="no more room"):
+            await ask(job, s3)
+        assert (await state(s3, job)).status is JobStatus.CANCELLED
 
     async def failed(s3: ScriptedEngine, job: Job) -> None:
         await expire(job, s3, waited="1 day")
@@ -188,6 +191,18 @@ def test_job_that_was_cancelled_or_failed_meanwhile_cannot_be_confirmed() -> Non
 
     scenario(cancelled)
     scenario(failed)
+
+
+def test_job_that_was_refused_is_asked_about_again() -> None:
+    """By a confirmation that somebody has cleared."""
+
+    async def work(s3: ScriptedEngine, job: Job) -> None:
+        await ask(job, s3)
+        assert await answer(job, s3, approved=False, by="ada") is JobStatus.CANCELLED
+        assert await ask(job, s3)
+        assert await answer(job, s3, approved=True, by="ada") is JobStatus.READY
+
+    scenario(work)
 
 
 def test_job_whose_status_was_lost_waits_all_the_same() -> None:
@@ -336,7 +351,8 @@ def test_cancelled_job_is_opened_by_whoever_ran_it_but_by_no_retry() -> None:
         await take_up(job.job_id, REPORT, s3, owner=OWNER)
         await Controls(s3, job.spec.report.place, job.job_id).cancel("no more room")
         with pytest.raises(JobCancelled, match="no more room"):
-            await take_up(job.job_id, REPORT, s3, owner=OWNER, reopens=False)
+            await take_up(job.job_id, REPORT, s3, owner=OWNER, reopens=False, limits=Limits(in_flight=7))
+        assert await JobFolder.of(s3, job).read_job() == job
         assert await take_up(job.job_id, REPORT, s3, owner=OWNER) == job
         assert (await state(s3, job)).status is JobStatus.READY
 

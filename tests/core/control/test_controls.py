@@ -25,6 +25,7 @@ from airflow_s3batch.core.errors import (
     ReportError,
     Stopped,
 )
+from airflow_s3batch.core.folder.leavings import gather
 from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import Job, JobStatus
 from airflow_s3batch.core.limits import FailureThreshold, Limits
@@ -870,3 +871,56 @@ class TestList:
             assert [one["JobId"] for one in await list_jobs(s3, REPORTS, now=now)] == [ready.job_id]
 
         in_simulated_time(scenario())
+
+
+def test_job_that_is_cancelled_while_its_report_waits_for_a_killed_run_is_ended_by_the_report() -> None:
+    async def scenario() -> None:
+        s3 = SteadyEngine(rate=100)
+        job = await prepared(s3, 2_000, partitions=2)
+        mortal = Mortal(s3)
+        killed, other = asyncio.create_task(run(job, mortal, 0)), asyncio.create_task(run(job, s3, 1))
+        await asyncio.sleep(8.5)
+        mortal.die()
+        await other
+        reporting = asyncio.create_task(complete(job, s3, now=now))
+        await asyncio.sleep(3)
+        assert (await controls(job, s3).cancel("enough")).status is JobStatus.CANCELLING
+        with pytest.raises(JobCancelled, match="enough"):
+            await reporting
+        assert await status(job, s3) == "Cancelled"
+        assert len(await reported(job, s3)) >= 1_000
+        killed.cancel()
+        await ended([killed])
+
+    in_simulated_time(scenario())
+
+
+def test_end_of_a_job_of_many_partitions_reads_some_of_their_checkpoints_at_a_time() -> None:
+    """Each of them at once would be more connections than a process may open."""
+
+    class Counting:
+        now = most = 0
+
+        def __init__(self, s3: SteadyEngine) -> None:
+            self._s3 = s3
+
+        async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await asyncio.sleep(0.03)
+            self.now -= 1
+            return await self._s3.call(action, **parameters)
+
+    async def scenario() -> None:
+        s3 = SteadyEngine(rate=20)
+        job = await prepared(s3, 16_000, partitions=16)
+        runs = [asyncio.create_task(run(job, s3, part.number, checkpoint_rows=20)) for part in job.partitions]
+        await asyncio.sleep(40)
+        await controls(job, s3).cancel()
+        await ended(runs)
+        counting = Counting(s3)
+        left = await gather(job, JobFolder.of(counting, job))
+        assert sum(one.succeeded for one in left) > 16 * 40 * 15
+        assert 64 < counting.most <= 128
+
+    in_simulated_time(scenario())
