@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_s3batch.core.errors import (
     InvalidInput,
+    JobCancelled,
     JobFailed,
     JobOver,
     ManifestChanged,
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _FINAL = (InvalidInput, JobFailed, JobOver, ManifestChanged, ManifestInvalid, NoSuchJob)
 """What no retry mends: a person has to change something, or has wanted it so."""
+_REOPENED = "; to have it go on after all, clear the task that prepared it, and what comes after that"
 
 
 def is_final(error: BaseException) -> bool:
@@ -55,5 +57,6 @@ class PlainFailures:
             return
         log.debug("The failure in full", exc_info=error)
         if is_final(error):
-            raise AirflowFailException(str(error)) from None
+            way_out = _REOPENED if isinstance(error, JobCancelled) else ""
+            raise AirflowFailException(f"{error}{way_out}") from None
         raise error.with_traceback(None) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_s3batch.core.errors import InvalidInput, printable
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     import jinja2
 
 __all__ = ["refusing_none", "render_leaves"]
+
+
+_OF_LOGICAL_DATES = re.compile(r"'((?:ds|ts|logical_date|data_interval|prev_)\w*)' is undefined")
 
 
 class _IsNone(Exception):
@@ -39,8 +43,8 @@ def render_leaves(document: Any, render: Callable[[str], Any]) -> Any:
     Texts without one stay as they are, byte for byte: native rendering would make the tag ``"1"`` a number.
 
     Raises:
-        InvalidInput: a text is no template, in spite of its braces; an expression in it is None; or two names are the
-            same once rendered.
+        InvalidInput: a text is no template, in spite of its braces; an expression in it is None, or not there; or two
+            names are the same once rendered.
     """
     if isinstance(document, dict):
         rendered = {render_leaves(name, render): render_leaves(inner, render) for name, inner in document.items()}
@@ -56,13 +60,21 @@ def render_leaves(document: Any, render: Callable[[str], Any]) -> Any:
 
 
 def _rendered(text: str, render: Callable[[str], Any]) -> str:
-    from jinja2 import TemplateSyntaxError
+    from jinja2 import TemplateSyntaxError, UndefinedError
 
     try:
         return str(render(text))
     except TemplateSyntaxError as error:
         way_out = "what holds braces of its own has to come from a task or a file, where they are data"
         raise InvalidInput(f"{printable(repr(text))} is no template: {printable(error)}; {way_out}") from None
+    except UndefinedError as error:
+        way_out = ""
+        if found := _OF_LOGICAL_DATES.search(str(error)):
+            way_out = (
+                f"; a run that was triggered without a logical date has no {found[1]}: trigger it with one "
+                "(--logical-date), or use dag_run.run_after"
+            )
+        raise InvalidInput(f"{printable(repr(text))} can't be rendered: {printable(error)}{way_out}") from None
     except _IsNone:
         why = "what it asks for gave nothing, or there is none of this name"
         way_out = "where that may be, say in the template what to write instead: {{ … or 'nothing' }}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -187,8 +188,8 @@ class JobSpec(Value):
         }
 
     @classmethod
-    def from_aws(cls, spec: dict[str, Any]) -> Self:
-        """Build the spec from `to_aws`'s JSON, as strictly as from literals.
+    def from_aws(cls, spec: dict[str, Any], *, operation_of: Callable[[Any], Operation] = operation_from_aws) -> Self:
+        """Build the spec from `to_aws`'s JSON, as strictly as from literals; `operation_of` its operation.
 
         Raises:
             InvalidInput: something in it is unknown, missing, wrong, or an unrendered template.
@@ -199,7 +200,7 @@ class JobSpec(Value):
             raise InvalidInput(f"a job needs {', '.join(missing)}")
         return cls(
             manifest=manifest_from_aws(manifest),
-            operation=operation_from_aws(spec["Operation"]),
+            operation=operation_of(spec["Operation"]),
             report=CompletionReport.from_aws(spec["Report"]),
             limits=Limits(**spec.get("Limits", {})),
             threshold=FailureThreshold.from_aws(spec.get("FailureThreshold", AWS_RULE.to_aws())),
@@ -247,8 +248,8 @@ class Job(Value):
         }
 
     @classmethod
-    def from_aws(cls, job: dict[str, Any]) -> Self:
-        """Build the job from ``job.json``.
+    def from_aws(cls, job: dict[str, Any], *, operation_of: Callable[[Any], Operation] = operation_from_aws) -> Self:
+        """Build the job from ``job.json``; `operation_of` its operation.
 
         Raises:
             InvalidInput: it isn't one.
@@ -257,7 +258,7 @@ class Job(Value):
             return cls(
                 job_id=job["JobId"],
                 created=job["CreationTime"],
-                spec=JobSpec.from_aws(job),
+                spec=JobSpec.from_aws(job, operation_of=operation_of),
                 total=job["TotalNumberOfTasks"],
                 partitions=tuple(Partition(**partition) for partition in job["Partitions"]),
                 buckets=tuple(job.get("Buckets", ())),

@@ -63,6 +63,18 @@ def test_templates_in_values_are_rendered_and_the_rest_stays_text(*, native: boo
     assert prepare.description == "of 2026-01-31"
 
 
+@pytest.mark.parametrize("text", ["of {{ ds }}", "{{ data_interval_start | ds }}"])
+def test_template_that_needs_a_logical_date_says_so(text: str) -> None:
+    with DAG("dag", schedule=None):
+        prepare: Any = S3BatchPrepareOperator(
+            task_id="prepare", **{**WHOLE, "manifest": CsvManifest("s3://lake/m.csv"), "report": f"s3://lake/{text}"}
+        )
+
+    told = r"is undefined; a run that was triggered without a logical date has no (ds|data_interval_start): trigger it"
+    with pytest.raises(InvalidInput, match=told):
+        render(prepare, params={"tier": "12"})
+
+
 def test_names_in_values_are_templates_too() -> None:
     invoke = InvokeLambda("thumbnail", user_arguments={"{{ params.name }}": "{{ ds }}", "plain": "1"})
     with DAG("dag", schedule=None):

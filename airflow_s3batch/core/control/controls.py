@@ -81,7 +81,7 @@ class Controls:
         if state.status is JobStatus.PAUSING:
             await settle_pause(self._folder, self._beat, self._now, at=await self._folder.read_clock())
             state = await self._state()
-        job = await self._folder.read_job()
+        job = await self._folder.read_job_to_look_at()
         overrides = await self._folder.read_overrides()
         if job is None:  # it is being prepared, or failed at that
             return state.to_aws()
@@ -145,7 +145,7 @@ class Controls:
             state = await self._move(JobStatus.CANCELLING, reason)
         if alive(await self._folder.list_signs(), await self._folder.read_clock(), LIVES * self._beat):
             return state
-        job = await self._folder.read_job()
+        job = await self._folder.read_job_to_look_at()
         if job is None:
             return await self._move(JobStatus.CANCELLED, reason)
         await wind_up(job, self._folder, JobStatus.CANCELLED, self._now)
@@ -178,7 +178,7 @@ class Controls:
 
     async def _open_job(self) -> Job:
         """The job, which hasn't ended."""
-        state, job = await self._state(), await self._folder.read_job()
+        state, job = await self._state(), await self._folder.read_job_to_look_at()
         if state.status.ended or job is None:
             raise JobConflict(
                 f"job {self._folder.job_id} is {state.status.value}; what it may use can be changed from when it is "

@@ -26,6 +26,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from airflow_s3batch.core.at_once import each
@@ -38,6 +39,7 @@ from airflow_s3batch.core.folder.sign import Sign
 from airflow_s3batch.core.folder.status import JobState
 from airflow_s3batch.core.job import Job
 from airflow_s3batch.core.location import S3Location
+from airflow_s3batch.core.operations.unknown import known_or_not
 
 __all__ = ["JobFolder"]
 
@@ -83,6 +85,10 @@ class JobFolder:
     async def read_job(self) -> Job | None:
         """The job, None if it hasn't been prepared."""
         return await self._documents.read("job.json", Job.from_aws)
+
+    async def read_job_to_look_at(self) -> Job | None:
+        """The job, for who doesn't run it: its operation may be one of an author's, whose class isn't known here."""
+        return await self._documents.read("job.json", partial(Job.from_aws, operation_of=known_or_not))
 
     async def create_job(self, job: Job) -> Job:
         """Write a new job down, and return what the folder holds then: this job, or the one that was there first."""

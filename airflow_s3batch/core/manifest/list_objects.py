@@ -236,6 +236,9 @@ class ListObjects(GeneratedManifest):
     def _check_together(self) -> Self:
         if self.delete_markers is True and self.versions is False:
             raise InvalidInput("delete_markers are versions: say versions=True as well")
+        least, most = self.larger_than, self.smaller_than
+        if isinstance(least, int) and isinstance(most, int) and most - least < 2:  # noqa: PLR2004 - both are exclusive
+            raise InvalidInput(f"no object is larger than {least:,} and smaller than {most:,} bytes")
         return self
 
     @property

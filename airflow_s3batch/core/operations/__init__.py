@@ -128,7 +128,7 @@ def _all() -> dict[str, type[Operation]]:
     return _DEFINED
 
 
-def _named(name: str) -> type[Operation] | None:
+def operation_class(name: str) -> type[Operation] | None:
     """The operation of this name. One of the table comes with its own module alone: all of them take 0.1 s to load."""
     if name in _AWS_NAMES:
         importlib.import_module(f"{__name__}.{_AWS_NAMES[name]}")
@@ -149,7 +149,7 @@ def operation_from_aws(operation: Any) -> Operation:
         raise InvalidInput(
             "S3ReplicateObject: only Amazon's managed service can replicate by a bucket's rules; use CopyObject instead"
         )
-    found = _named(name)
+    found = operation_class(name)
     if found is None:
         raise InvalidInput(f"{printable(repr(name))} is not an operation; {_meant(str(name), _all())}")
     if not isinstance(arguments, dict):
@@ -162,4 +162,8 @@ def _meant(name: str, known: dict[str, type[Operation]]) -> str:
     """What was meant by a name that is near one of AWS's, or near that of a class; or all that there are."""
     names = {near: aws for aws, it in known.items() for near in (it.__name__, f"S3{it.__name__}", aws)}
     meant = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
-    return f"did you mean {names[meant[0]]}?" if meant else f"known are {', '.join(known)}"
+    return (
+        f"did you mean {names[meant[0]]}?"
+        if meant
+        else f"known are {', '.join(known)}, and classes of your own once they are imported"
+    )

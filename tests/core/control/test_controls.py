@@ -924,3 +924,25 @@ def test_end_of_a_job_of_many_partitions_reads_some_of_their_checkpoints_at_a_ti
         assert 64 < counting.most <= 128
 
     in_simulated_time(scenario())
+
+
+def test_job_of_an_operation_that_is_not_known_here_is_looked_at_and_stopped_all_the_same() -> None:
+    """As from a script that doesn't import an author's DAG."""
+
+    async def scenario() -> None:
+        s3 = SteadyEngine(rate=100)
+        job = await prepared(s3, 10)
+        key = f"reports/job-{job.job_id}/job.json"
+        text = (await s3.call("GetObject", Bucket="lake", Key=key))["Body"].decode()
+        s3.put("lake", key, text.replace("S3PutObjectTagging", "AcmeFlag"))
+        hands = controls(job, s3)
+
+        described = await hands.describe()
+        assert list(described["Operation"]) == ["AcmeFlag"]
+        assert [one["JobId"] for one in await list_jobs(s3, REPORTS, now=now)] == [job.job_id]
+        assert (await hands.change_limits(in_flight=3)).in_flight == 3
+        assert (await hands.cancel("enough")).status is JobStatus.CANCELLED
+        with pytest.raises(JobConflict, match=r"'AcmeFlag' is not an operation; known are .* once they are imported"):
+            await JobFolder.of(s3, job).read_job()
+
+    in_simulated_time(scenario())

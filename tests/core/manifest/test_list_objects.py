@@ -499,6 +499,7 @@ def test_what_only_looks_like_a_list_is_one_text(text: str) -> None:
         ({"regexes": "a("}, r"regexes: 'a\(' is no regular expression: .* at position 1"),
         ({"prefixes": "x" * 1025}, "has 1,025 characters; keys have at most 1,024"),
         ({"created_after": "yesterday"}, "created_after: 'yesterday' is not a date"),
+        ({"larger_than": 10, "smaller_than": 11}, "no object is larger than 10 and smaller than 11 bytes"),
         ({"larger_than": "big"}, "larger_than: 'big' is not a whole number"),
         ({"storage_classes": "COLD"}, "'COLD' is none of STANDARD"),
         ({"replication_statuses": "PENDING"}, "'PENDING' is none of COMPLETED"),
