@@ -12,6 +12,7 @@ from typing import Any
 from airflow_s3batch.core.calls import S3Calls
 from airflow_s3batch.core.errors import (
     JobConflict,
+    JobFailed,
     PartitionRuns,
     PartitionsMissing,
     ReportError,
@@ -72,12 +73,13 @@ async def complete(
         raise stopped
     try:
         return await _completed(job, folder, summaries or (), beat, now)
+    except JobFailed:  # and has its report
+        raise
     except S3BatchError:
-        state = await folder.read_state()
-        if state is None or not (end := end_of(state)):
-            raise
-        # Somebody has cancelled it just now, and leaves its end to this.
-        raise await wind_up(job, folder, end, now) from None
+        # Whoever told it to stop meanwhile, while a dead partition's sign aged say, has left its end to this report.
+        if stopped := await wind_up_stopped(job, folder, beat, now):
+            raise stopped from None
+        raise
 
 
 async def renew(
@@ -247,11 +249,18 @@ def _active(job: Job, state: JobState | None, now: Callable[[], datetime]) -> Jo
 async def _write_failed(
     job: Job, folder: JobFolder, failures: Sequence[FailureReason], now: Callable[[], datetime]
 ) -> None:
-    """Write down that the job failed, if possible: the error that made it fail is the one to raise."""
+    """Write down that the job failed, if possible: the error that made it fail is the one to raise.
+
+    Not over what somebody wants of it meanwhile: a job that was told to stop ends as such.
+    """
+
+    def failed(state: JobState | None) -> JobState:
+        if state is not None and end_of(state):
+            return state
+        return _active(job, state, now).moved(JobStatus.FAILED, at=now(), failures=failures[:_REASONS_MOST])
+
     try:
-        await folder.change_state(
-            lambda state: _active(job, state, now).moved(JobStatus.FAILED, at=now(), failures=failures[:_REASONS_MOST])
-        )
+        await folder.change_state(failed)
     except S3BatchError as trouble:
         log.warning("That job %s failed could not be written down: %s", folder.job_id, trouble)
 

@@ -307,6 +307,32 @@ class TestReport:
 
         in_simulated_time(scenario())
 
+    @pytest.mark.parametrize("waits", [3, 10])
+    def test_job_that_is_cancelled_while_it_waits_for_a_dead_partition_is_cancelled(
+        self, waits: float, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def scenario() -> None:
+            s3 = SteadyEngine()
+            job = await prepared(s3, 2_000, partitions=2)
+            way = Mortal(s3)
+            killed = asyncio.create_task(run(job, way, 0))
+            other = asyncio.create_task(run(job, s3, 1))
+            await asyncio.sleep(8.5)
+            way.die()
+            await other
+            reporting = asyncio.create_task(complete(job, s3, now=now))
+            await asyncio.sleep(waits)
+            assert (await controls(job, s3).cancel("enough")).status is JobStatus.CANCELLING
+            (end,) = await ended([reporting])
+            assert isinstance(end, JobCancelled)
+            assert end.reason == "enough"
+            assert not killed.done()
+            assert (await state(job, s3)).status is JobStatus.CANCELLED
+            assert (await state(job, s3)).succeeded == len(await reported(job, s3)) >= 1_000
+
+        in_simulated_time(scenario())
+        assert "failed could not be written down" not in caplog.text
+
     @pytest.mark.parametrize("rows", [3_000, 9_000])
     def test_partition_that_is_cleared_meanwhile_ends_before_the_job_is_complete(self, rows: int) -> None:
         async def clears(action: str, parameters: dict[str, Any], answer: Answer) -> dict[str, Any]:
