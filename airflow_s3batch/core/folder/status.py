@@ -15,7 +15,17 @@ from airflow_s3batch.core.errors import JobConflict, ManifestError, S3Error, pri
 from airflow_s3batch.core.job import JobStatus
 from airflow_s3batch.core.values import as_written
 
-__all__ = ["AWAITING", "FINAL", "MANIFEST_CHANGED", "THRESHOLD_PASSED", "FailureReason", "JobState", "iso", "utc_now"]
+__all__ = [
+    "AWAITING",
+    "FINAL",
+    "MANIFEST_CHANGED",
+    "REASON_MOST",
+    "THRESHOLD_PASSED",
+    "FailureReason",
+    "JobState",
+    "iso",
+    "utc_now",
+]
 
 _ENDING = frozenset(
     {
@@ -54,7 +64,7 @@ MANIFEST_CHANGED = "ManifestChanged"
 """FailureCode of a job whose manifest is no longer the one that it was prepared for."""
 FINAL = frozenset({THRESHOLD_PASSED, MANIFEST_CHANGED})
 """FailureCodes of jobs that can't go on: they get the report of what ran."""
-_CODE_MOST, _REASON_MOST = 64, 256
+_CODE_MOST, REASON_MOST = 64, 256
 _TAKERS_KEPT = 10
 """Every partition reads them every few seconds, and the last ones are those that a person clears."""
 
@@ -82,7 +92,7 @@ class FailureReason(NamedTuple):
     def of(cls, error: BaseException) -> FailureReason:
         """What an error says: the manifest's or S3's own code where it has one, else the error's name."""
         code = error.code if isinstance(error, (ManifestError, S3Error)) else type(error).__name__
-        return cls(printable(code, _CODE_MOST), printable(error, _REASON_MOST))
+        return cls(printable(code, _CODE_MOST), printable(error, REASON_MOST))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,13 +142,13 @@ class JobState:
         return dataclasses.replace(
             self,
             status=status,
-            reason=printable(reason, _REASON_MOST),
+            reason=printable(reason, REASON_MOST),
             failures=tuple(failures),
             ended=iso(at) if status.ended else None,
             report_uri=None if reopened else self.report_uri,  # it tells of the job as it was
             opened=self.opened + reopened,
             suspended=iso(at) if status is JobStatus.SUSPENDED else self.suspended,
-            suspended_cause=printable(reason, _REASON_MOST) if status is JobStatus.SUSPENDED else self.suspended_cause,
+            suspended_cause=printable(reason, REASON_MOST) if status is JobStatus.SUSPENDED else self.suspended_cause,
         )
 
     def _reopens(self) -> frozenset[JobStatus]:

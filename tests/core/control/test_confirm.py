@@ -152,6 +152,44 @@ def test_refused_job_that_is_asked_about_again_can_be_confirmed() -> None:
     scenario(work)
 
 
+@pytest.mark.parametrize("reason", ["wrong bucket", "Refused by the bucket's owner", ""])
+def test_job_that_somebody_has_cancelled_is_not_asked_about_until_it_is_prepared_again(reason: str) -> None:
+    async def work(s3: ScriptedEngine, job: Job) -> None:
+        await Controls(s3, job.spec.report.place, job.job_id).cancel(reason)
+        for _ in range(2):
+            with pytest.raises(JobCancelled, match=f"was cancelled.*{reason}"):
+                await ask(job, s3)
+        assert (await state(s3, job)).status is JobStatus.CANCELLED
+        await prepare(spec(), s3, owner=OWNER, confirmation_required=True)
+        assert await ask(job, s3)
+        assert (await state(s3, job)).status is JobStatus.SUSPENDED
+
+    scenario(work)
+
+
+def test_refusal_does_not_hide_that_somebody_has_cancelled_the_job() -> None:
+    async def work(s3: ScriptedEngine, job: Job) -> None:
+        await ask(job, s3)
+        await Controls(s3, job.spec.report.place, job.job_id).cancel("wrong bucket")
+        with pytest.raises(JobCancelled, match="wrong bucket"):
+            await answer(job, s3, approved=False, by="ada")
+        assert (await state(s3, job)).reason == "wrong bucket"
+        with pytest.raises(JobCancelled, match="wrong bucket"):
+            await ask(job, s3)
+
+    scenario(work)
+
+
+def test_refusal_is_told_as_a_reason_of_its_own() -> None:
+    async def work(s3: ScriptedEngine, job: Job) -> None:
+        await answer(job, s3, approved=False, by="ada")
+        assert (await state(s3, job)).failures == (("ConfirmationRefused", "Refused by ada"),)
+        await ask(job, s3)
+        assert (await state(s3, job)).failures == ()
+
+    scenario(work)
+
+
 def test_job_that_nobody_confirms_in_time_fails() -> None:
     async def work(s3: ScriptedEngine, job: Job) -> None:
         await ask(job, s3)
