@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from airflow_s3batch.core.errors import InvalidInput, JobConflict, ManifestError, ReportError
+from airflow_s3batch.core.control.controls import Controls
+from airflow_s3batch.core.errors import InvalidInput, JobCancelled, JobConflict, ManifestError, ReportError
 from airflow_s3batch.core.folder.store import JobFolder
 from airflow_s3batch.core.job import CompletionReport, Job
 from airflow_s3batch.core.limits import Limits
@@ -78,6 +79,19 @@ def test_new_limits_reach_the_job_that_was_prepared_before() -> None:
         gentle = spec().model_copy(update={"limits": Limits(in_flight=3)})
         job = await prepare(gentle, s3, owner=OWNER)
         assert job.spec.limits.in_flight == 3
+        assert await JobFolder.of(s3, job).read_job() == job
+
+    asyncio.run(scenario())
+
+
+def test_retry_that_finds_its_job_cancelled_leaves_its_limits_alone() -> None:
+    async def scenario() -> None:
+        s3 = engine()
+        job = await prepare(spec(), s3, owner=OWNER)
+        await Controls(s3, job.spec.report.place, job.job_id).cancel("enough")
+        gentle = spec().model_copy(update={"limits": Limits(in_flight=3)})
+        with pytest.raises(JobCancelled, match="enough"):
+            await prepare(gentle, s3, owner=OWNER, reopens=False)
         assert await JobFolder.of(s3, job).read_job() == job
 
     asyncio.run(scenario())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from airflow_s3batch.core.errors import (
     ManifestChanged,
     ManifestError,
     NoSuchJob,
+    S3BatchError,
 )
 from airflow_s3batch.core.folder.status import FailureReason, JobState
 from airflow_s3batch.core.folder.store import JobFolder
@@ -392,6 +394,39 @@ def test_cancelled_job_is_opened_by_whoever_ran_it_but_by_no_retry() -> None:
             await take_up(job.job_id, REPORT, s3, owner=OWNER, reopens=False, limits=Limits(in_flight=7))
         assert await JobFolder.of(s3, job).read_job() == job
         assert await take_up(job.job_id, REPORT, s3, owner=OWNER) == job
+        assert (await state(s3, job)).status is JobStatus.READY
+
+    scenario(work)
+
+
+def test_job_that_is_not_taken_up_keeps_its_limits() -> None:
+    async def work(s3: ScriptedEngine, job: Job) -> None:
+        await take_up(job.job_id, REPORT, s3, owner=OWNER)
+        await Controls(s3, job.spec.report.place, job.job_id).cancel("no more room")
+        with pytest.raises(JobCancelled, match="no more room"):
+            await take_up(job.job_id, REPORT, s3, owner=OWNER, limits=Limits(in_flight=7), priority=9, reopens=False)
+        assert await JobFolder.of(s3, job).read_job() == job
+
+    scenario(work)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+@pytest.mark.parametrize("calls", range(1, 8))
+def test_whenever_a_take_up_dies_its_retry_gets_the_job_ready_with_the_limits_of_now(
+    calls: int, *, arrives: bool
+) -> None:
+    async def work(s3: ScriptedEngine, job: Job) -> None:
+        await take_up(job.job_id, REPORT, s3, owner=OWNER)
+        await Controls(s3, job.spec.report.place, job.job_id).cancel("no more room")
+        s3.broken_after, s3.arrives = calls, arrives
+        with contextlib.suppress(S3BatchError):
+            await take_up(job.job_id, REPORT, s3, owner=OWNER, limits=Limits(in_flight=7))
+        s3.broken_after = None
+        reopened = (await state(s3, job)).status is not JobStatus.CANCELLED
+        await take_up(job.job_id, REPORT, s3, owner=OWNER, limits=Limits(in_flight=7), reopens=not reopened)
+        found = await JobFolder.of(s3, job).read_job()
+        assert found is not None
+        assert found.spec.limits.in_flight == 7
         assert (await state(s3, job)).status is JobStatus.READY
 
     scenario(work)
