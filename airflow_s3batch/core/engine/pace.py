@@ -35,7 +35,9 @@ class Steering:
     first_rate: float = 3_500.0
     """Requests a second to start with: what S3 takes a partitioned prefix."""
     doubling: float = 0.1
-    """Seconds in which the rate doubles until S3 throttles for the first time."""
+    """Seconds in which the rate doubles until S3 throttles for the first time …"""
+    doubling_near: float = 0.04
+    """… where all requests are answered by the next refill: a store so near would have throttled them by then."""
     growth: float = 400.0
     """Requests a second by which the rate grows in a second after that, the same for every job."""
     patience: float = 2.0
@@ -279,7 +281,10 @@ class Pace:
 
     def _grown(self, now: float, passed: float) -> float:
         if self._searching:
-            return self.rate * math.pow(2.0, passed / self._steer.doubling)
+            if self._look is not None:  # it may be too much already
+                return self.rate
+            doubling = self._steer.doubling if self.active else self._steer.doubling_near
+            return self.rate * math.pow(2.0, passed / doubling)
         # Slow near where S3 last throttled, then ever faster: what it takes must have grown (as TCP's CUBIC does).
         undisturbed = (now - self._cut_at) / self._steer.patience
         small = math.sqrt(min(1.0, self.rate / self._steer.small))

@@ -136,6 +136,30 @@ def test_a_small_job_on_a_store_nearby_is_not_held_back() -> None:
     simulate(scenario)
 
 
+def test_rate_of_a_store_nearby_is_found_sooner() -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        near, far = started(loop), started(loop)
+        await drive(Prefix(1e9, latency=0.001), [near], 0.2)
+        near.stop()
+        assert near.rate >= 20_000
+        await drive(Prefix(1e9, latency=0.03), [far], 0.2)
+        far.stop()
+        assert far.rate <= 17_000
+
+    simulate(scenario)
+
+
+@pytest.mark.parametrize("latency", [0.001, 0.005, 0.03])
+def test_throttling_is_met_softly_however_near_the_store_is(latency: float) -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        prefix, pace = Prefix(3_500, latency=latency), started(loop)
+        await drive(prefix, [pace], 10)
+        pace.stop()
+        assert prefix.refused < 0.03 * (prefix.taken + prefix.refused)
+
+    simulate(scenario)
+
+
 def test_window_grows_only_where_it_holds_a_job_back() -> None:
     """So that a job opens no connections it doesn't need."""
 
