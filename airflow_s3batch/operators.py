@@ -112,6 +112,7 @@ class S3BatchPrepareOperator(S3BatchTask):
         self.operation = operation
         self.report: CompletionReport | dict[str, Any] = as_report(report)
         self.job_id = job_id
+        self._is_by_id = job_id is not None
         self.limits = limits
         self.threshold = threshold
         self.description = description
@@ -140,7 +141,8 @@ class S3BatchPrepareOperator(S3BatchTask):
 
     def _prepare(self, context: Context, access: S3Access) -> tuple[Job, str]:
         waits = self.confirmation_required
-        if self.job_id is not None:
+        if self._is_by_id:
+            check_text("job_id", self.job_id)  # a task may have returned something else
             changes: dict[str, Any] = {"limits": self.limits, "priority": self.priority, "confirmation_required": waits}
             return self.take_up_job(context, access, str(self.job_id), as_report(self.report), **changes)
         spec = as_spec(

@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator, XComArg
 
 from airflow_s3batch.asked import check_connection
 from airflow_s3batch.assets import announce
-from airflow_s3batch.core.errors import JobFailed, NoSuchJob, Paused, S3BatchError
+from airflow_s3batch.core.errors import InvalidInput, JobFailed, NoSuchJob, Paused, S3BatchError
 from airflow_s3batch.core.job import CompletionReport, JobSpec
 from airflow_s3batch.core.limits import Limits
 from airflow_s3batch.core.partition import MAX_PARTITIONS
@@ -41,8 +41,10 @@ _PROGRESS_EVERY = 10.0
 """Seconds between two lines of progress in the log."""
 _LETS_OTHERS = 900.0
 """Seconds for which a partition lets a more urgent job go first."""
-_NAMES = ("job_id", "aws_conn_id", "region_name")
-"""Fields that are texts and name something: None would be a name like any other."""
+_TEXTS = ("job_id", "description")
+"""Fields that are texts: None would be a name or a description like any other."""
+_TEXTS_OR_NONE = ("aws_conn_id", "region_name")
+"""Likewise, but they may be left out, and native rendering can say so."""
 
 
 class S3BatchTask(BaseOperator):
@@ -87,17 +89,26 @@ class S3BatchTask(BaseOperator):
     ) -> Any:
         """Render as Airflow does, and a value as its JSON; the job that is built of it checks what was a template.
 
-        In both, and in the texts that name a job or a connection, an expression that is None is an error.
+        In both, and in the fields that are plain text, an expression that is None is an error.
         """
         render = super().render_template
         if isinstance(content, Value):
             document: Any = content.to_aws()
-        elif isinstance(content, str) and any(content is getattr(self, name, None) for name in _NAMES):
+        elif self._is_any(content, (*_TEXTS, *_TEXTS_OR_NONE)):
             document = content
         else:
             return render(content, context, jinja_env, seen_oids)
         strict = refusing_none(jinja_env or self.get_template_env())
-        return render_leaves(document, lambda text: render(text, context, strict))
+        try:
+            return render_leaves(document, lambda text: render(text, context, strict))
+        except InvalidInput:
+            if self._is_any(content, _TEXTS_OR_NONE) and render(content, context, jinja_env) is None:
+                return None
+            raise
+
+    def _is_any(self, content: Any, fields: Iterable[str]) -> bool:
+        """Whether it is the text of one of these fields: the very one, since Airflow doesn't name what it renders."""
+        return isinstance(content, str) and any(content is getattr(self, name, None) for name in fields)
 
     def on_kill(self) -> None:
         """Save what is done and begin nothing more; Airflow calls this in a signal handler, and `execute` goes on."""

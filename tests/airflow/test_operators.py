@@ -201,6 +201,42 @@ def test_texts_may_be_what_other_tasks_return() -> None:
     assert dag.task_dict["prepare"].upstream_task_ids == {"choose"}
 
 
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("name", ["job_id", "description"])
+def test_template_of_a_text_that_comes_to_none_is_an_error(name: str, *, native: bool) -> None:
+    with DAG("dag", schedule=None, render_template_as_native_obj=native):
+        asked: dict[str, Any] = {"report": "s3://lake/reports"} if name == "job_id" else WHOLE
+        prepare = S3BatchPrepareOperator(task_id="p", **{**asked, name: "{{ params.it }}"})
+
+    with pytest.raises(InvalidInput, match=r"'{{ params.it }}' comes to None: .* what to write instead"):
+        render(prepare, ds="2026-01-31", params={"it": None, "tier": "cold"})
+
+
+@pytest.mark.parametrize("name", ["aws_conn_id", "region_name"])
+def test_connection_and_region_may_be_left_out_by_native_rendering_only(name: str) -> None:
+    def reporting(template: str, *, native: bool) -> Any:
+        with DAG("dag", schedule=None, render_template_as_native_obj=native):
+            return S3BatchReportOperator(task_id="r", job={}, **{name: template})
+
+    left_out = reporting("{{ params.it }}", native=True)
+    render(left_out, params={"it": None})
+    assert getattr(left_out, name) is None
+
+    for text in (reporting("{{ params.it }}", native=False), reporting("eu-{{ params.it }}", native=True)):
+        with pytest.raises(InvalidInput, match=r"comes to None: .* what to write instead"):
+            render(text, params={"it": None})
+
+
+def test_job_by_the_id_that_a_task_did_not_return_is_an_error_and_no_new_job(context: Any, connect: Any) -> None:
+    connect("aws_default", login="key", password="secret", region_name="us-east-1")
+    with DAG("dag", schedule=None, render_template_as_native_obj=True):
+        prepare = S3BatchPrepareOperator(task_id="p", report="s3://lake/reports", job_id="{{ params.it or none }}")
+    prepare.job_id = None  # what rendering makes of another task's output
+
+    with pytest.raises(AirflowFailException, match="job_id=None is no text, but of type NoneType"):
+        prepare.execute(context)
+
+
 @pytest.mark.parametrize("name", ["manifest", "operation"])
 def test_template_may_stand_for_a_whole_description(name: str) -> None:
     with DAG("dag", schedule=None, render_template_as_native_obj=True):

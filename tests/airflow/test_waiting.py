@@ -64,16 +64,23 @@ def test_sensor_that_could_only_wait_in_vain_is_an_error_when_the_file_is_parsed
         S3BatchJobSensor(**{"task_id": "wait", "job_id": JOB, "report": "s3://lake/reports", **slip})
 
 
-def test_job_that_is_named_by_none_is_not_waited_for() -> None:
-    with DAG("dag", schedule=None):
-        rendered = S3BatchJobSensor(task_id="wait", job_id="{{ params.job or none }}", report="s3://lake/reports")
-        returned = S3BatchJobSensor(task_id="wait_too", job_id="x", report="s3://lake/reports")
-    returned.job_id = None  # type: ignore[assignment] # as of a task that has returned None
+@pytest.mark.parametrize("native", [False, True])
+def test_sensor_of_a_job_whose_id_comes_to_none_is_an_error(*, native: bool) -> None:
+    with DAG("dag", schedule=None, render_template_as_native_obj=native):
+        sensor = S3BatchJobSensor(task_id="wait", job_id="{{ params.it }}", report="s3://lake/reports")
 
-    with pytest.raises(InvalidInput, match=r"'\{\{ params.job or none \}\}' comes to None"):
-        rendered.render_template_fields({"params": {"job": ""}})
-    with pytest.raises(InvalidInput, match="job_id=None is no text"):
-        returned.poke({})
+    with pytest.raises(InvalidInput, match=r"'{{ params.it }}' comes to None: .* what to write instead"):
+        sensor.render_template_fields({"params": {"it": None}})
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_sensor_of_a_job_whose_id_a_task_did_not_return_is_an_error(context: Context, *, deferrable: bool) -> None:
+    with DAG("dag", schedule=None):
+        sensor = S3BatchJobSensor(task_id="wait", job_id=JOB, report="s3://lake/reports", deferrable=deferrable)
+    sensor.job_id = None  # type: ignore[assignment]
+
+    with pytest.raises(InvalidInput, match="job_id=None is no text, but of type NoneType"):
+        sensor.execute(context)
 
 
 @pytest.mark.parametrize("status", [None, *(status for status in JobStatus if not status.ended)])
