@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+_AT_ONCE = 4
+"""Jobs described at once, each of which may read the signs of many partitions."""
 _KEPT = timedelta(days=90)
 """How long a job that has ended is listed: AWS's ListJobs."""
 
@@ -70,7 +72,7 @@ async def list_jobs(
     ]
     listed.sort(key=lambda state: (state.created, state.job_id), reverse=True)
     controls = [Controls(s3, place, state.job_id, beat=beat, now=now) for state in listed[:limit]]
-    described = await each(lambda control: _readable(control.describe()), controls)
+    described = await each(lambda control: _readable(control.describe()), controls, at_once=_AT_ONCE)
     return [told for told in described if told is not None]
 
 

@@ -14,7 +14,7 @@ from airflow_s3batch.core.results import read_results, result_rows
 __all__ = ["Leavings", "gather"]
 
 _AT_ONCE = 4
-"""Partitions at once."""
+"""Partitions at once whose checkpoints are read, each of them many at once."""
 
 
 class Leavings(NamedTuple):
@@ -34,17 +34,24 @@ async def gather(job: Job, folder: JobFolder) -> list[Leavings]:
     Raises:
         ReportError: the folder can't be read or written.
     """
-    # A few at a time, since each of them reads many checkpoints at once.
-    return await each(lambda partition: _left(folder, partition.number), job.partitions, at_once=_AT_ONCE)
+    attempts = await folder.read_attempts(partition.number for partition in job.partitions)
+    tried = zip(job.partitions, attempts, strict=True)
+    unfinished = [(part.number, attempt) for part, attempt in tried if attempt is not None and attempt.summary is None]
+    stopped = iter(await each(lambda one: _stopped(folder, *one), unfinished, at_once=_AT_ONCE))
+    return [_finished(attempt) or next(stopped) for attempt in attempts]
 
 
-async def _left(folder: JobFolder, partition: int) -> Leavings:
-    attempt = await folder.read_attempt(partition)
+def _finished(attempt: Attempt | None) -> Leavings | None:
+    """What an attempt has left that ran to its end, or was none at all; None if it takes a look at its checkpoints."""
     if attempt is None:
         return Leavings(0, 0, (), ())
-    if attempt.summary is not None:
-        tally = attempt.summary.tally
-        return Leavings(tally.succeeded, tally.failed, attempt.files, attempt.spans)
+    if attempt.summary is None:
+        return None
+    tally = attempt.summary.tally
+    return Leavings(tally.succeeded, tally.failed, attempt.files, attempt.spans)
+
+
+async def _stopped(folder: JobFolder, partition: int, attempt: Attempt) -> Leavings:
     history = History.of(await folder.read_checkpoints(partition))
     failures = [await _settled(folder, partition, file) for file in history.unsettled]
     return Leavings(

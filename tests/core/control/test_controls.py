@@ -109,6 +109,24 @@ class Mortal:
             await asyncio.get_running_loop().create_future()
 
 
+class Busy:
+    """S3 as a slow one is seen: how many calls were under way at once, at the most."""
+
+    def __init__(self, s3: SteadyEngine) -> None:
+        self._s3 = s3
+        self._under_way = 0
+        self.most = 0
+
+    async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
+        self._under_way += 1
+        self.most = max(self.most, self._under_way)
+        try:
+            await asyncio.sleep(0.03)
+            return await self._s3.call(action, **parameters)
+        finally:
+            self._under_way -= 1
+
+
 class TestPause:
     def test_partitions_save_what_they_did_and_give_up_their_slots_within_seconds(self) -> None:
         async def scenario() -> None:
@@ -898,19 +916,6 @@ def test_job_that_is_cancelled_while_its_report_waits_for_a_killed_run_is_ended_
 def test_end_of_a_job_of_many_partitions_reads_some_of_their_checkpoints_at_a_time() -> None:
     """Each of them at once would be more connections than a process may open."""
 
-    class Counting:
-        now = most = 0
-
-        def __init__(self, s3: SteadyEngine) -> None:
-            self._s3 = s3
-
-        async def call(self, action: str, /, **parameters: Any) -> dict[str, Any]:
-            self.now += 1
-            self.most = max(self.most, self.now)
-            await asyncio.sleep(0.03)
-            self.now -= 1
-            return await self._s3.call(action, **parameters)
-
     async def scenario() -> None:
         s3 = SteadyEngine(rate=20)
         job = await prepared(s3, 16_000, partitions=16)
@@ -918,10 +923,10 @@ def test_end_of_a_job_of_many_partitions_reads_some_of_their_checkpoints_at_a_ti
         await asyncio.sleep(40)
         await controls(job, s3).cancel()
         await ended(runs)
-        counting = Counting(s3)
-        left = await gather(job, JobFolder.of(counting, job))
+        busy = Busy(s3)
+        left = await gather(job, JobFolder.of(busy, job))
         assert sum(one.succeeded for one in left) > 16 * 40 * 15
-        assert 64 < counting.most <= 128
+        assert 64 < busy.most <= 128
 
     in_simulated_time(scenario())
 
@@ -944,5 +949,19 @@ def test_job_of_an_operation_that_is_not_known_here_is_looked_at_and_stopped_all
         assert (await hands.cancel("enough")).status is JobStatus.CANCELLED
         with pytest.raises(JobConflict, match=r"'AcmeFlag' is not an operation; known are .* once they are imported"):
             await JobFolder.of(s3, job).read_job()
+
+    in_simulated_time(scenario())
+
+
+def test_list_of_jobs_describes_some_at_a_time() -> None:
+    async def scenario() -> None:
+        s3 = SteadyEngine(rate=10)
+        jobs = [await prepared(s3, 400, partitions=40, owner=(str(number),)) for number in range(12)]
+        running = [one for job in jobs for one in begin(job, s3)]
+        await asyncio.sleep(5)
+        busy = Busy(s3)
+        assert len(await list_jobs(busy, REPORTS, now=now)) == 12
+        assert busy.most <= 4 * 32
+        await ended(running)
 
     in_simulated_time(scenario())
