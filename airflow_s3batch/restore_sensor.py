@@ -44,7 +44,7 @@ class S3BatchRestoreSensor(S3BatchTask, BaseSensorOperator):
         poke_interval: seconds between two looks.
         timeout: seconds after which it fails, a week by default.
         deferrable: wait in the triggerer, without a worker's slot; by default Airflow's
-            ``[operators] default_deferrable``.
+            ``[operators] default_deferrable``. Instead of ``mode="reschedule"``, which is refused.
         aws_conn_id: the Airflow connection to S3 (templated).
         region_name: a region instead of the connection's (templated).
         verify: whether to verify TLS certificates, or a file of CA certificates, instead of the connection's.
@@ -63,12 +63,12 @@ class S3BatchRestoreSensor(S3BatchTask, BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         check_flags(plus_is_space=plus_is_space, deferrable=deferrable)
-        if kwargs.get("mode") == "reschedule" and not deferrable:
+        super().__init__(poke_interval=poke_interval, **{"multiple_outputs": True, **kwargs})
+        if self.reschedule and not deferrable:  # which default_args may have asked for as well
             raise InvalidInput(
                 "mode='reschedule' forgets at every look which objects can be read already, and would ask S3 for all "
-                "of them again; write deferrable=True, which gives the worker's slot back as well"
+                "of them again; write deferrable=True, which gives the worker's slot back as well, or mode='poke'"
             )
-        super().__init__(poke_interval=poke_interval, **{"multiple_outputs": True, **kwargs})
         self.job = job
         self.plus_is_space = plus_is_space
         self.deferrable = deferrable

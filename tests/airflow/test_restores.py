@@ -96,10 +96,12 @@ def sensor(job: Any = REPORT, **options: Any) -> S3BatchRestoreSensor:
         return S3BatchRestoreSensor(task_id="wait", job=job, **{"poke_interval": 0.05, **options})
 
 
-def test_sensor_that_would_forget_what_it_has_seen_is_refused() -> None:
-    with pytest.raises(InvalidInput, match=r"mode='reschedule' forgets at every look .* write deferrable=True"):
-        sensor(mode="reschedule", deferrable=False)
-    assert sensor(mode="reschedule", deferrable=True).deferrable
+@pytest.mark.parametrize("given", [{"mode": "reschedule"}, {"default_args": {"mode": "reschedule"}}])
+def test_sensor_that_would_forget_what_it_has_seen_is_refused(given: dict[str, Any]) -> None:
+    told = r"mode='reschedule' forgets at every look .* write deferrable=True, .*, or mode='poke'"
+    with pytest.raises(InvalidInput, match=told):
+        sensor(**given, deferrable=False)
+    assert sensor(**given, deferrable=True).deferrable
 
 
 def test_plus_in_a_report_of_awss_about_an_inventory_is_a_space(slow: Slow, context: Context) -> None:
