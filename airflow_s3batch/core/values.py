@@ -192,20 +192,33 @@ def _as_text(given: object) -> object:
     return given
 
 
-_BASIC = re.compile(r"^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)")
-_OFFSET = re.compile(r"(T.*[+-]\d\d)(\d\d)$")
-_FRACTION = re.compile(r"[.,](\d+)")
+# ISO 8601 in its extended and its basic form; what looks like neither is left to Python.
+_ISO = re.compile(
+    r"(\d{4})(?P<dash>-?)(\d\d)(?P=dash)(\d\d)\D"
+    r"(?P<hour>\d\d)(?:(?P<colon>:?)(?P<minute>\d\d)(?:(?P=colon)(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?)?"
+    r"(?:(?P<utc>Z)|(?P<sign>[+-]\d\d)(?::?(?P<minutes>\d\d))?)?",
+    re.ASCII,
+)
 
 
 def as_datetime(moment: str) -> datetime:
-    """What a `Moment` tells, or other text in ISO 8601, of which Python 3.10 reads by itself only its own form.
+    """What a `Moment` tells, or other text in ISO 8601; what is behind microseconds is left out.
+
+    Up to Python 3.10 a datetime reads no Z, no basic form, and no fraction but of three or six digits.
 
     Raises:
         ValueError: it isn't that.
     """
-    moment = _BASIC.sub(r"\1-\2-\3T\4:\5:\6", moment.replace("Z", "+00:00"))
-    moment = _OFFSET.sub(r"\1:\2", moment)
-    return datetime.fromisoformat(_FRACTION.sub(lambda digits: f".{digits[1][:6]:0<6}", moment))
+    return datetime.fromisoformat(_extended(found) if (found := _ISO.fullmatch(moment)) else moment)
+
+
+def _extended(found: re.Match[str]) -> str:
+    """The same in the one form that every Python reads."""
+    part = found.groupdict(default="")
+    date = "-".join(found.group(1, 3, 4))
+    time = ":".join(part[name] or "00" for name in ("hour", "minute", "second"))
+    zone = "+00:00" if part["utc"] else part["sign"] and f"{part['sign']}:{part['minutes'] or '00'}"
+    return f"{date}T{time}.{part['fraction'][:6]:0<6}{zone}"
 
 
 def _as_moment(given: object) -> object:

@@ -190,10 +190,54 @@ def test_a_text_in_it_may_be_another_tasks_output() -> None:
         "2026-11-24T17:00:00Z",
         "2026-11-24T17:00:00+00:00",
         "2026-11-24 18:00:00+01:00",
+        "2026-11-24T17Z",
+        "2026-11-24T17:00Z",
+        "2026-11-24T18:00:00+0100",
+        "2026-11-24T12:30:00-04:30",
+        "2026-11-24T18:00:00+01",
+        "2026-11-24T17:00:00.000000000Z",
+        "20261124T170000Z",
+        "20261124T1700Z",
+        "20261124T180000+0100",
     ],
 )
 def test_a_moment_is_kept_in_utc(given: object) -> None:
     assert Sample(moment=given).moment == "2026-11-24T17:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("given", "microseconds"),
+    [
+        ("2026-12-31T00:00:00.5Z", 500_000),
+        ("2026-12-31T00:00:00,25+00:00", 250_000),
+        ("2026-12-31T00:00:00.025Z", 25_000),
+        ("2026-12-31T00:00:00.395320681Z", 395_320),  # as AWS writes a ReportCreationDate
+        ("20261231T000000.1234567Z", 123_456),
+    ],
+)
+def test_a_moment_is_exact_to_the_microsecond(given: str, microseconds: int) -> None:
+    assert as_datetime(given) == datetime(2026, 12, 31, microsecond=microseconds, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "2026-1231T00:00:00Z",
+        "202612-31T00:00:00Z",
+        "2026-12-31T00:0000Z",
+        "2026-12-31T0000:00Z",
+        "2026-02-30T00:00:00Z",
+        "2026-12-31T25:00:00Z",
+        "2026-12-31T00:00:00+25:00",
+        "2026-12-31T00:00:00+01:",
+        "2026-12-31T00:00:00Z\n",
+        "\uff12\uff10\uff12\uff16-12-31T00:00:00Z",
+        "",
+    ],
+)
+def test_what_only_looks_like_a_moment_is_refused(given: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        as_datetime(given)
 
 
 @pytest.mark.parametrize("given", [datetime(2026, 11, 24), "2026-11-24", "2026-11-24T17:00:00"])  # noqa: DTZ001
