@@ -81,16 +81,19 @@ def test_operation_in_aws_words_loads_no_other(tmp_path: Path) -> None:
     assert not {"copy", "move", "verify", "python_function"} & set(json.loads(loaded))
 
 
-def test_import_adds_less_than_50_milliseconds(tmp_path: Path) -> None:
-    # Frozen, as in Airflow's DAG processor: else a collection of all of Airflow's objects may fall in between.
+def test_import_adds_less_than_a_third_of_what_the_amazon_providers_operators_add(tmp_path: Path) -> None:
+    # Side by side, since machines differ. Frozen, as in Airflow's DAG processor: else a collection of all of Airflow's
+    # objects may fall in between.
     measure = (
         "import gc, time; gc.collect(); gc.freeze(); began = time.process_time()\n"
         "from airflow_s3batch import CsvManifest, PutObjectTagging, s3_batch_job\n"
-        "print(time.process_time() - began)"
+        "ours = time.process_time() - began\n"
+        "from airflow.providers.amazon.aws.operators.s3 import S3CopyObjectOperator\n"
+        "print(ours / (time.process_time() - began - ours))"
     )
     parse(tmp_path, measure)
 
-    assert min(float(parse(tmp_path, measure)) for _ in range(2)) < 0.050
+    assert min(float(parse(tmp_path, measure)) for _ in range(2)) < 1 / 3
 
 
 def test_serialized_dag_is_the_same_at_every_parse(tmp_path: Path) -> None:
