@@ -266,17 +266,17 @@ class S3:
         read: Callable[[Answer], None] | None = None,
     ) -> Answer | Fault:
         if pace is None:
-            return await self._ask_once(route, fills, read)
+            return await self._exchange(route, fills, read)
         await pace.wait()
         try:
-            result = await self._ask_once(route, fills, read)
+            result = await self._exchange(route, fills, read)
         except BaseException:  # cancelled, as siblings of a part that failed are: its right must not be lost
             pace.dropped()
             raise
         pace.ended(result)
         return result
 
-    async def _ask_once(self, route: Route, fills: Fills, read: Callable[[Answer], None] | None) -> Answer | Fault:
+    async def _exchange(self, route: Route, fills: Fills, read: Callable[[Answer], None] | None) -> Answer | Fault:
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
