@@ -71,7 +71,7 @@ class _Gapped:
         """Whether `pieces[1]` is the only gap, and the key's."""
 
     def fill(self, key: bytes, others: Mapping[str, str]) -> None:
-        """Make `pieces` be about this key (encoded), and these others, by their placeholders (not yet)."""
+        """Make `pieces` be about this encoded key, and these other texts (by placeholder), encoded here."""
         for at in self._keys:
             self.pieces[at] = key
         for at, placeholder, encode in self._others:
